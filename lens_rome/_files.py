@@ -1,0 +1,66 @@
+"""One file format for everything that is saved: safetensors whose header carries a JSON description. Never pickle.
+
+A file appears whole or not at all: it is written under a temporary name and renamed.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from lens_rome._typing import Tensor
+from lens_rome.errors import FileFormatError
+
+FORMAT_VERSION = 1
+_HEADER = "lens_rome"
+
+
+def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], description: Mapping[str, Any]) -> Path:
+    """Write tensors and a JSON-able description as a file of `kind`; returns the path.
+
+    Raises:
+        FileFormatError: the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    header = {"kind": kind, "format_version": FORMAT_VERSION, **description}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(contiguous, temporary, metadata={_HEADER: json.dumps(header)})
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file of `kind`: its tensors (on the CPU) and its description.
+
+    Raises:
+        FileFormatError: no such file, truncated or corrupt, of another kind, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileFormatError(f"there is no file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[_HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise FileFormatError(
+            f"{path} is not a readable lens_rome file (truncated, corrupt, or written by another program): {error}"
+        ) from error
+    if header.get("kind") != kind:
+        raise FileFormatError(f"{path} holds a {header.get('kind')!r}, expected a {kind!r}.")
+    if header.get("format_version", 0) > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{path} has format version {header['format_version']}, this lens_rome reads up to {FORMAT_VERSION}. "
+            "Update lens_rome."
+        )
+    return tensors, header

@@ -1,0 +1,55 @@
+"""The key of a subject: the input of `W_out` at the token where it is looked up (ROME, §3.1 step 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+
+from lens_rome._typing import Model, Tensor
+from lens_rome.editing.rows import at_positions, prompt_rows
+from lens_rome.facts import EditRequest
+from lens_rome.surface import AbstractSurface, Site, as_surface
+
+
+@dataclass(frozen=True, eq=False)
+class KeyValues:
+    """What goes into and comes out of `W_out` at the lookup token, a row for each context."""
+
+    keys: Float[Tensor, "context d_mlp"]
+    values: Float[Tensor, "context d_model"]
+    """Output of `W_out`, bias included."""
+
+
+@torch.no_grad()
+def read_keys(
+    surface: AbstractSurface,
+    request: EditRequest,
+    layer: int,
+    contexts: Sequence[str],
+    lookup: str = "subject_last",
+    prepend_bos: bool | None = None,
+) -> KeyValues:
+    """Keys and values of a request after each context, in one run that stops after `layer`."""
+    rows = prompt_rows(surface, request, contexts, lookup, prepend_bos)
+    key, value = Site(layer, "key"), Site(layer, "value")
+    found = surface.read(rows.tokens, [key, value])
+    return KeyValues(at_positions(found[key], rows.lookup), at_positions(found[value], rows.lookup))
+
+
+def compute_key(
+    model: Model,
+    request: EditRequest,
+    layer: int,
+    contexts: Sequence[str] = ("",),
+    *,
+    lookup: str = "subject_last",
+    prepend_bos: bool | None = None,
+) -> Float[Tensor, " d_mlp"]:
+    """k*: the mean over `contexts` of the key of the request's subject at `layer`.
+
+    Raises:
+        SubjectSpanError, SurfaceError: as for any prompt and layer.
+    """
+    surface = as_surface(model)
+    return read_keys(surface, request, layer, contexts, lookup, prepend_bos).keys.mean(0)

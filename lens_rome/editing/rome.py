@@ -1,0 +1,232 @@
+"""ROME and its corrected forms: one fact, one layer, one rank-one change of `W_out`.
+
+ROME: https://arxiv.org/abs/2202.05262. The released code takes the update's direction from keys averaged over context
+    prefixes, and its scale from the key of the bare prompt; where these two differ much, the update explodes. R-ROME
+    (https://arxiv.org/abs/2403.07175) uses the averaged key throughout.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from lens_rome._linalg import rank_one_factors
+from lens_rome._typing import Model, Tensor
+from lens_rome.editing.delta import LowRankDelta
+from lens_rome.editing.edit import Edit
+from lens_rome.editing.key import KeyValues, read_keys
+from lens_rome.editing.rows import lookup_position
+from lens_rome.editing.value import Value, ValueSettings, find_value
+from lens_rome.errors import EditError
+from lens_rome.facts import EditRequest, answer_tokens, sample_contexts
+from lens_rome.moments import SecondMoment, SecondMoments, moment_for
+from lens_rome.surface import AbstractSurface, as_surface, check_layer
+
+
+class DisablingEditWarning(UserWarning):
+    """An edit so large that it is likely to ruin the model."""
+
+
+Moments = SecondMoments | SecondMoment | str | None
+"""What editors take: moments of the edited layer, or the word "identity"."""
+
+# An edit is suspected of ruining the model when the new value at the averaged key overshoots by this factor, or the
+# change is this share of the weight.
+_OVERSHOOT, _SHARE = 5.0, 1.0
+
+
+@dataclass(frozen=True)
+class _RankOneEditor:
+    """Settings shared by ROME and R-ROME. Defaults are the published ones for GPT-2 XL but for the layer."""
+
+    layer: int
+    """The block whose `W_out` is changed, from 0."""
+    value: ValueSettings = field(default_factory=ValueSettings)
+    """Settings of the search for v*."""
+    lookup: str = "subject_last"
+    """Token at which the fact is looked up (fact_token)."""
+    context_lengths: tuple[tuple[int, int], ...] = ((5, 10), (10, 10))
+    """Lengths in tokens and numbers of sampled context prefixes; the bare prompt comes in addition."""
+    contexts: tuple[str, ...] | None = None
+    """Context prefixes to use instead of sampling; the first must be empty (the bare prompt)."""
+    seed: int = 0
+    """Of the sampling."""
+    prepend_bos: bool | None = None
+    """None follows the model."""
+
+    name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.contexts is not None and (not self.contexts or self.contexts[0] != ""):
+            raise EditError(
+                "contexts must begin with '' (the bare prompt); texts after it end with their own separating space."
+            )
+
+    def edit(self, model: Model, requests: EditRequest | Sequence[EditRequest], *, moments: Moments = None) -> Edit:
+        """One edit that holds all requests, made one after another, each on the model with the earlier ones in it.
+
+        The model is unchanged afterwards.
+
+        Args:
+            model: in evaluation mode.
+            requests: one or several.
+            moments: second moments that hold the edited layer, or `"identity"` to edit without.
+
+        Raises:
+            MomentError: no moment, or one of another model, layer or BOS setting.
+            SurfaceError, FactError, EditError: unsupported model, unusable request, failed optimisation.
+        """
+        requests = [requests] if isinstance(requests, EditRequest) else list(requests)
+        if not requests:
+            raise EditError("no requests to edit.")
+        plan = _Plan.make(self, as_surface(model), moments)
+        total = self._one(plan, requests[0])
+        for request in requests[1:]:
+            with total.applied(model):
+                step = self._one(plan, request)
+            total = _chain(total, step)
+        return total
+
+    def edit_each(self, model: Model, requests: Sequence[EditRequest], *, moments: Moments = None) -> list[Edit]:
+        """An independent edit for each request; contexts, moment and its factor are shared. Raises as `edit`."""
+        plan = _Plan.make(self, as_surface(model), moments)
+        return [self._one(plan, request) for request in requests]
+
+    def _one(self, plan: "_Plan", request: EditRequest) -> Edit:
+        surface, bos = plan.surface, plan.prepend_bos
+        found = read_keys(surface, request, self.layer, plan.contexts, self.lookup, bos)
+        value = find_value(surface, request, self.layer, plan.contexts, self.value, self.lookup, bos)
+        with torch.no_grad():
+            direction, key, current = self._direction(plan.moment, found)
+            left, right = rank_one_factors(direction, key, value.target.cpu().double() - current)
+        edit = Edit.made_for(surface, {(self.layer, "W_out"): LowRankDelta(left, right)}, {})
+        report = _diagnose(plan, request, found, value, edit)
+        provenance = {
+            "editor": self.name,
+            "settings": _jsonable(self),
+            "model": surface.model_name,
+            "surface": surface.name,
+            "prepend_bos": bos,
+            "contexts": list(plan.contexts),
+            "moment": {**asdict(plan.moment.origin), "count": plan.moment.count},
+            "requests": [asdict(request)],
+            "diagnostics": [report],
+            "losses": [list(value.losses)],
+        }
+        return Edit(edit.deltas, edit.bases, provenance)
+
+    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+        """The update's direction C⁻¹k, the key it is scaled at, and the present value there; float64."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ROME(_RankOneEditor):
+    """ROME as released: direction from the averaged key, scale from the bare prompt's. Maps the bare prompt's key
+    exactly to v*.
+    """
+
+    bare: bool = False
+    """Take the direction from the bare prompt's key as well (p-ROME): consistent, but blind to contexts."""
+
+    name: ClassVar[str] = "ROME"
+
+    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+        keys, values = found.keys.cpu().double(), found.values.cpu().double()
+        return moment.solve(keys[0] if self.bare else keys.mean(0)), keys[0], values[0]
+
+
+@dataclass(frozen=True)
+class RROME(_RankOneEditor):
+    """R-ROME: the averaged key in both places, so the update's scale is always positive. Maps the averaged key
+    exactly to v*.
+    """
+
+    name: ClassVar[str] = "R-ROME"
+
+    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+        key = found.keys.cpu().double().mean(0)
+        return moment.solve(key), key, found.values.cpu().double().mean(0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What all requests of one call share."""
+
+    surface: AbstractSurface
+    moment: SecondMoment
+    contexts: tuple[str, ...]
+    prepend_bos: bool
+
+    @classmethod
+    def make(cls, editor: _RankOneEditor, surface: AbstractSurface, moments: Moments) -> "_Plan":
+        surface.check_layers([editor.layer])
+        bos = surface.prepends_bos(editor.prepend_bos)
+        check_layer(surface, editor.layer, torch.tensor([surface.encode("The check of a layer", bos).ids]))
+        moment = moment_for(surface, editor.layer, moments, bos)
+        contexts = (
+            editor.contexts
+            if editor.contexts is not None
+            else sample_contexts(surface, editor.context_lengths, editor.seed)
+        )
+        return cls(surface, moment, contexts, bos)
+
+
+@torch.no_grad()
+def _diagnose(plan: _Plan, request: EditRequest, found: KeyValues, value: Value, edit: Edit) -> dict[str, float]:
+    """Figures of one edit: probabilities, sizes, and how far the two keys are apart (reference: R-ROME)."""
+    keys = found.keys.cpu().double()
+    mean, bare = keys.mean(0), keys[0]
+    solved_mean, solved_bare = plan.moment.solve(mean), plan.moment.solve(bare)
+    length_mean, length_bare = float(mean @ solved_mean) ** 0.5, float(bare @ solved_bare) ** 0.5
+    cosine = float(mean @ solved_bare) / (length_mean * length_bare)
+    ((_, share),) = edit.norms().values()
+    delta = next(iter(edit.deltas.values()))
+    moved = float((mean @ delta.left @ delta.right).norm()) / max(float(value.delta.norm()), 1e-12)
+    report = {
+        "prob_before": value.prob_before,
+        "prob_after": _prob_after(plan, request, edit),
+        "delta_norm": float(value.delta.norm()),
+        "relative_norm": share,
+        "key_energy": length_mean**2,
+        "key_angle_degrees": float(torch.rad2deg(torch.tensor(max(-1.0, min(1.0, cosine))).acos())),
+        "overshoot": moved,
+        "condition": plan.moment.condition,
+    }
+    if moved > _OVERSHOOT or share > _SHARE or cosine <= 0:
+        warnings.warn(
+            f"this edit may disable the model ({request}): its change is {share:.0%} of the weight's norm and "
+            f"overshoots {moved:.1f}-fold at the averaged key "
+            f"({report['key_angle_degrees']:.0f}° from the bare prompt's). RROME uses one key throughout and "
+            "avoids this.",
+            DisablingEditWarning,
+            stacklevel=5,
+        )
+    return report
+
+
+def _prob_after(plan: _Plan, request: EditRequest, edit: Edit) -> float:
+    """Joint probability of the new object after the bare prompt, with the edit as hooks."""
+    surface = plan.surface
+    ids, _ = lookup_position(surface, request, "", "last", plan.prepend_bos)
+    target = answer_tokens(surface, request.prompt, request.target_new, plan.prepend_bos)
+    with edit.hooked(surface.model):
+        logits = surface.run(torch.tensor([[*ids, *target[:-1]]]))[0, len(ids) - 1 :]
+    return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum().exp())
+
+
+def _chain(first: Edit, second: Edit) -> Edit:
+    """The sum, with the provenance of one editor's edits joined request by request."""
+    total = first + second
+    joined = {
+        name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
+    }
+    return Edit(total.deltas, total.bases, {**first.provenance, **joined})
+
+
+def _jsonable(editor: _RankOneEditor) -> dict[str, Any]:
+    settings = asdict(editor)
+    settings.pop("contexts")
+    return settings

@@ -1,0 +1,41 @@
+"""Every error that this package raises on purpose.
+
+Each kind is a `LensRomeError` and also the builtin that fits, so callers can catch either. A message says what was
+asked, what was found and what to do.
+"""
+
+
+class LensRomeError(Exception):
+    """Base of all errors raised by `lens_rome`."""
+
+
+class FactError(LensRomeError, ValueError):
+    """A fact, request or record that cannot be used: template, subject or target is wrong."""
+
+
+class SubjectSpanError(FactError):
+    """The subject (or the target) has no token span of its own in the prompt."""
+
+
+class SurfaceError(LensRomeError, ValueError):
+    """The model cannot be used: unsupported shape, training mode, broken weights, wrong site."""
+
+
+class TraceError(LensRomeError, ValueError):
+    """A causal trace was asked for something that does not exist: kind, layer, position, noise, window."""
+
+
+class MomentError(LensRomeError, ValueError):
+    """A second moment is missing, singular, or belongs to another model, layer or BOS setting."""
+
+
+class EditError(LensRomeError, ValueError):
+    """An edit cannot be computed with these settings."""
+
+
+class EditMismatchError(EditError):
+    """An edit was made for other weights than the ones it meets."""
+
+
+class FileFormatError(LensRomeError, ValueError):
+    """A file is truncated, corrupt, of another kind, or of a newer format."""

@@ -1,0 +1,9 @@
+"""Scores of edits."""
+
+from lens_rome.evaluation.evaluate import evaluate as evaluate
+from lens_rome.evaluation.evaluate import score_record as score_record
+from lens_rome.evaluation.likelihood import mean_nll as mean_nll
+from lens_rome.evaluation.report import EvalReport as EvalReport
+from lens_rome.evaluation.report import PromptScore as PromptScore
+from lens_rome.evaluation.report import Score as Score
+from lens_rome.evaluation.report import table as table

@@ -1,0 +1,98 @@
+"""Score edits on CounterFact-style records, record by record."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from rich.progress import track
+
+from lens_rome._typing import Model
+from lens_rome.editing import Edit
+from lens_rome.errors import EditError
+from lens_rome.evaluation.likelihood import mean_nll
+from lens_rome.evaluation.report import EvalReport, PromptScore
+from lens_rome.facts import EditRequest, EvalRecord
+from lens_rome.moments import SecondMoment, SecondMoments
+from lens_rome.surface import AbstractSurface, as_surface
+
+
+class Editor(Protocol):
+    """Anything that makes independent edits, such as `ROME(...)`."""
+
+    def edit_each(
+        self,
+        model: Model,
+        requests: Sequence[EditRequest],
+        *,
+        moments: SecondMoments | SecondMoment | str | None = None,
+    ) -> list[Edit]:
+        """One edit a request."""
+        ...
+
+
+Edits = Edit | Editor | Mapping[int, Edit] | None
+
+
+def evaluate(
+    model: Model,
+    records: Iterable[EvalRecord],
+    edits: Edits = None,
+    *,
+    moments: SecondMoments | SecondMoment | str | None = None,
+    prepend_bos: bool | None = None,
+    label: str = "",
+    progress: bool = False,
+) -> EvalReport:
+    """Efficacy, paraphrase and neighbourhood scores of edits, each record under its own edited model.
+
+    The model is restored bit for bit after each record.
+
+    Args:
+        edits: None for the unedited model; one `Edit` for all records; a mapping from case id to `Edit`; or an
+            editor, which then makes one independent edit a record (with `moments`).
+        label: what the report calls itself.
+
+    Raises:
+        EditError: no records, or no edit for one of them.
+    """
+    surface = as_surface(model)
+    records = list(records)
+    if not records:
+        raise EditError("no records to evaluate on.")
+    if isinstance(edits, Mapping):
+        missing = [record.case_id for record in records if record.case_id not in edits]
+        if missing:
+            raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
+    scores: list[PromptScore] = []
+    for record in track(records, description=label or "evaluating", disable=not progress, transient=True):
+        edit = _edit_of(model, record, edits, moments)
+        if edit is None:
+            scores += score_record(surface, record, prepend_bos)
+        else:
+            with edit.applied(model):
+                scores += score_record(surface, record, prepend_bos)
+    return EvalReport(tuple(scores), label)
+
+
+def _edit_of(
+    model: Model, record: EvalRecord, edits: Edits, moments: SecondMoments | SecondMoment | str | None
+) -> Edit | None:
+    if edits is None or isinstance(edits, Edit):
+        return edits
+    if isinstance(edits, Mapping):
+        return edits[record.case_id]
+    (edit,) = edits.edit_each(model, [record.request], moments=moments)
+    return edit
+
+
+def score_record(surface: AbstractSurface, record: EvalRecord, prepend_bos: bool | None = None) -> list[PromptScore]:
+    """Both objects' likelihoods after every prompt of one record, under the model as it is now."""
+    request = record.request
+    prompts = [("rewrite", request.prompt)]
+    prompts += [("paraphrase", prompt) for prompt in record.paraphrase_prompts]
+    prompts += [("neighborhood", prompt) for prompt in record.neighborhood_prompts]
+    prompts += [("attribute", prompt) for prompt in record.attribute_prompts]
+    questions = [(prompt, target) for _, prompt in prompts for target in (request.target_new, request.target_true)]
+    nll = mean_nll(surface, questions, prepend_bos)
+    return [
+        PromptScore(record.case_id, group, prompt, *nll[2 * i : 2 * i + 2]) for i, (group, prompt) in enumerate(prompts)
+    ]

@@ -1,0 +1,49 @@
+"""Context prefixes: short texts put in front of a prompt so that an edit does not depend on what comes before it."""
+
+import unicodedata
+from collections.abc import Sequence
+
+import torch
+
+from lens_rome.errors import FactError
+from lens_rome.surface import AbstractSurface
+
+Lengths = Sequence[tuple[int, int]]
+"""Pairs (tokens, how many texts); tokens count the start token, as in the released code."""
+
+_TOP_K = 5
+
+
+@torch.no_grad()
+def sample_contexts(surface: AbstractSurface, lengths: Lengths = ((5, 10), (10, 10)), seed: int = 0) -> tuple[str, ...]:
+    """Texts that the model writes after its start token, to be put before prompts; the first is empty.
+
+    Ancestral sampling from the five most likely tokens; the same seed gives the same texts. Each ends with `". "`.
+    The released code samples without a seed, once for a process.
+
+    Raises:
+        FactError: the tokenizer has neither BOS nor EOS to start from.
+    """
+    tokenizer = surface.tokenizer
+    start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if start is None:
+        raise FactError(
+            "the tokenizer has no BOS or EOS token to start context texts from; pass contexts=('', ...) to the editor."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    contexts = [""]
+    for length, count in lengths:
+        tokens = torch.full((count, 1), start)
+        for _ in range(length - 1):
+            logits = surface.run(tokens)[:, -1].float().cpu()
+            best = logits.topk(_TOP_K, dim=-1)
+            choice = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
+            tokens = torch.cat([tokens, best.indices.gather(-1, choice)], dim=1)
+        contexts += [f"{_clean(tokenizer.decode(row[1:], skip_special_tokens=True))}. " for row in tokens]
+    return tuple(contexts)
+
+
+def _clean(text: str) -> str:
+    """One line of plain text without braces, which would look like slots."""
+    text = unicodedata.normalize("NFKD", text).translate(str.maketrans("", "", "{}"))
+    return " ".join(text.split())

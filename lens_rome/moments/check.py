@@ -1,0 +1,75 @@
+"""Refuse a moment that was collected for something else."""
+
+import warnings
+
+import torch
+
+from lens_rome.errors import MomentError
+from lens_rome.moments.collect import probe_keys
+from lens_rome.moments.moment import SecondMoment, SecondMoments
+from lens_rome.surface import AbstractSurface
+
+_SAME_MODEL = 0.99  # smallest cosine between stored and present keys of the probe text
+
+
+def moment_for(
+    surface: AbstractSurface, layer: int, moments: "SecondMoments | SecondMoment | str | None", prepend_bos: bool
+) -> SecondMoment:
+    """The moment to use for an edit of `layer`.
+
+    Raises:
+        MomentError: none given, or of another layer, width, BOS setting or model.
+    """
+    d_mlp = int(surface.weight(layer).shape[0])
+    if moments is None:
+        raise MomentError(
+            f"this editor needs the second moment of layer {layer}. Collect it with collect_moments(model, "
+            f"{layer}, texts) and pass "
+            "moments=..., or pass moments='identity' to edit without (see docs/fidelity.md)."
+        )
+    if isinstance(moments, str):
+        if moments != "identity":
+            raise MomentError(f"moments={moments!r} is not understood; pass SecondMoments, or 'identity'.")
+        return SecondMoment.identity(layer, d_mlp)
+    if isinstance(moments, SecondMoment):
+        moments = SecondMoments([moments])
+    if layer not in moments:
+        raise MomentError(
+            f"the moments hold layers {sorted(moments)}, the edit is at layer {layer}. Collect that layer."
+        )
+    moment = moments[layer]
+    if moment.d_mlp != d_mlp:
+        raise MomentError(
+            f"the moment of layer {layer} is {moment.d_mlp} wide, the model's W_out takes {d_mlp}; it is of "
+            "another model."
+        )
+    if moment.origin.prepend_bos is not None and moment.origin.prepend_bos != prepend_bos:
+        raise MomentError(
+            f"the moment was collected with prepend_bos={moment.origin.prepend_bos}, the edit uses {prepend_bos}. "
+            "Collect it again or set "
+            "the editor's prepend_bos."
+        )
+    _check_probe(surface, moment)
+    return moment
+
+
+def _check_probe(surface: AbstractSurface, moment: SecondMoment) -> None:
+    if moment.probe is None:
+        warnings.warn(
+            f"the moment of layer {moment.layer} ({moment.origin.corpus}) does not say which model it is of; only "
+            "its shape was checked.",
+            stacklevel=4,
+        )
+        return
+    keys = probe_keys(surface, [moment.layer], moment.origin.prepend_bos)[moment.layer]
+    if keys.shape == moment.probe.shape:
+        cosine = float(torch.cosine_similarity(keys, moment.probe, dim=-1).mean())
+        if cosine > _SAME_MODEL:
+            return
+        found = f"its keys of the probe text have cosine {cosine:.3f} with this model's"
+    else:
+        found = "the probe text has another number of tokens there"
+    raise MomentError(
+        f"the moment of layer {moment.layer} was collected from {moment.origin.model!r}, not from this model: "
+        f"{found}. Collect it again."
+    )

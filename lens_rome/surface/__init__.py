@@ -1,0 +1,17 @@
+"""The only layer that touches a TransformerLens model: sites, weights, tokens, runs and resumed runs."""
+
+from lens_rome.surface._abstract import AbstractSurface as AbstractSurface
+from lens_rome.surface.base_run import BaseRun as BaseRun
+from lens_rome.surface.encoding import Encoding as Encoding
+from lens_rome.surface.factored import factored_matrix as factored_matrix
+from lens_rome.surface.hooks import Reader as Reader
+from lens_rome.surface.hooks import attached as attached
+from lens_rome.surface.hooks import frozen_parameters as frozen_parameters
+from lens_rome.surface.hooks import is_position_free as is_position_free
+from lens_rome.surface.hooks import owner_hooks as owner_hooks
+from lens_rome.surface.hooks import position_free as position_free
+from lens_rome.surface.load import load_model as load_model
+from lens_rome.surface.select import as_surface as as_surface
+from lens_rome.surface.select import check_finite as check_finite
+from lens_rome.surface.select import check_layer as check_layer
+from lens_rome.surface.site import Site as Site

@@ -1,0 +1,204 @@
+"""What tracing and editing need of a model, and nothing else.
+
+The layers above see sites, tokens and residuals; which TransformerLens class is below stays here. A *resumed run*
+starts at a block and a position of an earlier run: blocks below and positions before are not computed again, their
+attention keys and values are taken from that run. It equals the full run wherever what is changed lies at or after
+that block and position.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+
+from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
+from lens_rome.errors import SurfaceError
+from lens_rome.surface.base_run import BaseRun
+from lens_rome.surface.encoding import Encoding, encode
+from lens_rome.surface.hooks import Reader, attached
+from lens_rome.surface.site import Site
+
+
+class AbstractSurface(ABC):
+    """One view of `HookedTransformer` and `TransformerBridge`; holds no state but the model."""
+
+    name: str
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.cfg = model.cfg
+
+    # -- what the model is -------------------------------------------------------------------------------------------
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.cfg.n_layers)
+
+    @property
+    def d_model(self) -> int:
+        return int(self.cfg.d_model)
+
+    @property
+    def d_mlp(self) -> int:
+        return int(self.weight(0).shape[0])
+
+    @property
+    def n_ctx(self) -> int:
+        return int(self.cfg.n_ctx)
+
+    @property
+    def parallel(self) -> bool:
+        """Whether attention and MLP of a block both read the block's input (GPT-J, GPT-NeoX)."""
+        return bool(getattr(self.cfg, "parallel_attn_mlp", False))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.weight(0).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.weight(0).device
+
+    @property
+    def tokenizer(self) -> Any:
+        tokenizer = self.model.tokenizer
+        if tokenizer is None:
+            raise SurfaceError("the model has no tokenizer; load it with one (facts are given as text).")
+        return tokenizer
+
+    @property
+    def model_name(self) -> str:
+        return str(getattr(self.cfg, "model_name", "") or "unnamed")
+
+    def prepends_bos(self, prepend_bos: bool | None = None) -> bool:
+        """`prepend_bos`, or what the model's configuration says where it is None."""
+        if prepend_bos is None:
+            return bool(getattr(self.cfg, "default_prepend_bos", True)) and self.tokenizer.bos_token_id is not None
+        return prepend_bos
+
+    # -- names and weights -------------------------------------------------------------------------------------------
+
+    def hook_name(self, site: Site) -> str:
+        """TransformerLens's name of a site.
+
+        Raises:
+            SurfaceError: the layer does not exist, or the model has no such place (parallel blocks have no
+                `resid_mid`).
+        """
+        self.check_layers([site.layer])
+        block = f"blocks.{site.layer}"
+        if site.kind == "key":
+            return f"{block}.mlp.hook_post"
+        if site.kind == "value":
+            return self._value_name(site.layer)
+        if site.kind == "resid_mid" and self.parallel:
+            raise SurfaceError("attention and MLP run in parallel in this model: it has no resid_mid. Use resid_pre.")
+        return f"{block}.hook_{site.kind}"
+
+    def check_layers(self, layers: Iterable[int]) -> None:
+        """Raise `SurfaceError` for a layer that the model does not have."""
+        for layer in layers:
+            if not 0 <= layer < self.n_layers:
+                raise SurfaceError(f"layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}.")
+
+    def weight(self, layer: int) -> torch.nn.Parameter:
+        """The live `W_out` of a block, `[d_mlp, d_model]`: writing to it changes the model."""
+        mlp = self.model.blocks[layer].mlp
+        weight = getattr(mlp, "W_out", None)
+        if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+            raise SurfaceError(
+                f"block {layer} has no single dense W_out (its MLP is {type(mlp).__name__}); mixtures of experts and "
+                "merged MLPs cannot be edited with a rank-one update."
+            )
+        return weight  # type: ignore[return-value]
+
+    def bias(self, layer: int) -> Tensor:
+        """`b_out` of a block, zeros `[d_model]` where the model has none."""
+        bias = getattr(self.model.blocks[layer].mlp, "b_out", None)
+        weight = self.weight(layer)
+        return torch.zeros_like(weight[0]) if bias is None else bias.detach()
+
+    def norm_after_mlp(self, layer: int) -> bool:
+        """Whether a norm stands between the output of `W_out` and the residual (Gemma-2 kind)."""
+        return hasattr(self.model.blocks[layer], "ln2_post")
+
+    @abstractmethod
+    def _value_name(self, layer: int) -> str:
+        """Hook name of the output of `W_out` plus bias, before any norm that follows it."""
+
+    # -- text --------------------------------------------------------------------------------------------------------
+
+    def encode(self, text: str, prepend_bos: bool | None = None) -> Encoding:
+        """Tokenise with character offsets; see `Encoding`."""
+        encoding = encode(self.tokenizer, text, self.prepends_bos(prepend_bos))
+        if len(encoding) > self.n_ctx:
+            raise SurfaceError(
+                f"text has {len(encoding)} tokens, the model's context holds {self.n_ctx}: {text[:80]!r}…"
+            )
+        return encoding
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def run(self, tokens: Tokens, hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = ()) -> Tensor:
+        """Logits `[batch, pos, d_vocab]` of a full run with `hooks` attached after the owner's."""
+        with attached(self.model, hooks):
+            return self._forward(tokens.to(self.device))
+
+    def read(
+        self, tokens: Tokens, sites: Sequence[Site], hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = ()
+    ) -> dict[Site, Tensor]:
+        """Activations of `sites`, each `[batch, pos, ...]`, in a run that stops after the last layer needed."""
+        names = {site: self.hook_name(site) for site in sites}
+        reader = Reader(names.values())
+        stop = max(site.layer for site in sites) + 1
+        with attached(self.model, [*hooks, *reader.hooks]):
+            self._forward(tokens.to(self.device), stop_at_layer=stop)
+        return {site: reader[name] for site, name in names.items()}
+
+    @torch.no_grad()
+    def embeddings(self, tokens: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
+        """Token embeddings as `hook_embed` shows them, before any position embedding."""
+        reader, found = Reader(["hook_embed"]), []
+        with attached(self.model, reader.hooks):
+            for part in tokens.split(self.n_ctx):
+                self._forward(part[None].to(self.device), stop_at_layer=0)
+                found.append(reader["hook_embed"][0])
+        return torch.cat(found)
+
+    @abstractmethod
+    def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
+        """Plain forward: logits, or the residual entering block `stop_at_layer`."""
+
+    @abstractmethod
+    def base_run(
+        self,
+        tokens: Tokens,
+        hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = (),
+        keep: Sequence[Site] = (),
+        stop_at_layer: int | None = None,
+    ) -> BaseRun:
+        """Run full sequences block by block and keep what a resumed run needs, and the sites of `keep`."""
+
+    @abstractmethod
+    def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
+        """One block of a resumed run.
+
+        Args:
+            resid: residual entering block `layer` at positions `start` and after; row `i` continues row `i %
+                base.batch` of the base run.
+
+        Returns:
+            The residual that leaves the block, same shape.
+        """
+
+    def resume(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
+        """All blocks from `layer` on of a resumed run; see `block`."""
+        for current in range(layer, self.n_layers):
+            resid = self.block(base, current, resid, start)
+        return resid
+
+    def logits(self, resid: Residual) -> Tensor:
+        """Final norm and unembedding of the residual that leaves the last block, `[..., pos, d_vocab]`."""
+        return self.model.unembed(self.model.ln_final(resid))

@@ -1,0 +1,170 @@
+"""The surface of `TransformerBridge` (TransformerLens 3.x and 4.x), whose blocks are those of Hugging Face
+transformers.
+
+Every architecture hands its blocks other arguments (masks, rotary tables, caches). Instead of knowing them all, one
+row is run once for each start position while the arguments of the blocks are recorded; a block is then called the
+same way with our residual, our rows and our cache of earlier keys and values.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicCache
+
+from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
+from lens_rome.errors import SurfaceError
+from lens_rome.surface._abstract import AbstractSurface
+from lens_rome.surface.base_run import BaseRun
+from lens_rome.surface.hooks import Reader, attached
+from lens_rome.surface.site import Site
+
+
+class _EarlierPositions(DynamicCache):
+    """Keys and values of the positions before a resumed run, for one layer; never grows."""
+
+    def __init__(self, keys: Tensor | None, values: Tensor | None) -> None:
+        super().__init__()
+        self.earlier = (keys, values)
+        self.full: tuple[Tensor, Tensor] | None = None
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        keys, values = self.earlier
+        if keys is not None and values is not None:
+            key_states = torch.cat([keys, key_states], dim=-2)
+            value_states = torch.cat([values, value_states], dim=-2)
+        self.full = (key_states, value_states)
+        return self.full
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002 - one layer only
+        return 0 if self.earlier[0] is None else self.earlier[0].shape[-2]
+
+
+@dataclass(frozen=True)
+class _BlockCall:
+    """The arguments that the model gave one of its blocks, for one row."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def with_rows(self, resid: Residual, cache: Cache) -> tuple[list[Any], dict[str, Any]]:
+        """The same call for other rows: residual and cache replaced, one-row tensors spread over the rows."""
+
+        def adapt(value: Any) -> Any:
+            if isinstance(value, Cache):
+                return cache
+            if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == 1:
+                return value.expand(resid.shape[0], *value.shape[1:])
+            if isinstance(value, tuple):
+                return tuple(adapt(item) for item in value)
+            return value
+
+        args, kwargs = (
+            [adapt(value) for value in self.args],
+            {name: adapt(value) for name, value in self.kwargs.items()},
+        )
+        if args:
+            args[0] = resid
+        else:
+            kwargs["hidden_states"] = resid
+        return args, kwargs
+
+
+class BridgeSurface(AbstractSurface):
+    """`TransformerBridge`; keys and values are kept as `[batch, head, pos, d_head]`, after rotary embedding."""
+
+    name = "bridge"
+
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self._calls: dict[tuple[int, int], list[_BlockCall]] = {}
+
+    def _value_name(self, layer: int) -> str:
+        name = f"blocks.{layer}.mlp.out.hook_out"
+        return name if name in self.model.hook_dict else f"blocks.{layer}.hook_mlp_out"
+
+    def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
+        return self.model(tokens, stop_at_layer=stop_at_layer)
+
+    def base_run(
+        self,
+        tokens: Tokens,
+        hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = (),
+        keep: Sequence[Site] = (),
+        stop_at_layer: int | None = None,
+    ) -> BaseRun:
+        tokens = tokens.to(self.device)
+        names = {site: self.hook_name(site) for site in keep}
+        reader = Reader(names.values())
+        calls = self._block_calls(tokens.shape[1], 0)
+        resid, keys, values = [], [], []
+        with attached(self.model, [*hooks, *reader.hooks]):
+            state = self._forward(tokens, stop_at_layer=0)
+            for layer in range(self.n_layers if stop_at_layer is None else stop_at_layer):
+                cache = _EarlierPositions(None, None)
+                resid.append(state)
+                state = self._call(layer, calls[layer], state, cache)
+                if cache.full is None:
+                    raise SurfaceError(f"block {layer} of this model keeps no attention keys; runs cannot be resumed.")
+                keys.append(cache.full[0])
+                values.append(cache.full[1])
+        kept = {site: reader[name] for site, name in names.items()}
+        return BaseRun(tokens, (*resid, state), tuple(keys), tuple(values), kept)
+
+    def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
+        repeats = resid.shape[0] // base.batch
+        keys, values = (
+            kept[layer][:, :, :start].repeat(repeats, 1, 1, 1) if repeats > 1 else kept[layer][:, :, :start]
+            for kept in (base.keys, base.values)
+        )
+        call = self._block_calls(base.n_positions, start)[layer]
+        return self._call(layer, call, resid, _EarlierPositions(keys, values))
+
+    def _call(self, layer: int, call: _BlockCall, resid: Residual, cache: Cache) -> Residual:
+        args, kwargs = call.with_rows(resid, cache)
+        output = self.model.blocks[layer](*args, **kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
+    def _block_calls(self, length: int, start: int) -> list[_BlockCall]:
+        """How the model calls its blocks on positions `start` to `length`, with `start` positions cached."""
+        if (length, start) not in self._calls:
+            self._calls[length, start] = self._record(length, start)
+        return self._calls[length, start]
+
+    @torch.no_grad()
+    def _record(self, length: int, start: int) -> list[_BlockCall]:
+        tokens = torch.zeros((1, length), dtype=torch.long, device=self.device)
+        cache = DynamicCache()
+        if start:
+            with _silenced(self.model):
+                self.model(tokens[:, :start], past_key_values=cache, use_cache=True)
+        calls: list[_BlockCall] = []
+
+        def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.append(_BlockCall(args, dict(kwargs)))
+
+        record.__module__ = __name__
+        handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.model.blocks]
+        try:
+            with _silenced(self.model):
+                self.model(tokens[:, start:], past_key_values=cache, use_cache=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return calls
+
+
+@contextmanager
+def _silenced(model: Model) -> Iterator[None]:
+    """No hook of anybody fires inside: recording is not a run."""
+    points = {id(point): point for point in model.hook_dict.values()}
+    saved = [(point, point._forward_hooks.copy()) for point in points.values() if point._forward_hooks]
+    for point, _ in saved:
+        point._forward_hooks.clear()
+    try:
+        yield
+    finally:
+        for point, hooks in saved:
+            point._forward_hooks.update(hooks)

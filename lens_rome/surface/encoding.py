@@ -1,0 +1,63 @@
+"""Text to tokens and back to characters, the same for every tokenizer. We tokenise ourselves, so no BOS comes by
+surprise.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from lens_rome.errors import SurfaceError
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """The tokens of a text and the characters each stands for."""
+
+    text: str
+    ids: tuple[int, ...]
+    """Token ids, BOS included if it was asked for."""
+    spans: tuple[tuple[int, int], ...]
+    """Half-open character range of each token; `(0, 0)` for BOS."""
+    strings: tuple[str, ...]
+    """What to show for each token; joined (without BOS) they give the text."""
+    prepend_bos: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def encode(tokenizer: Any, text: str, prepend_bos: bool) -> Encoding:
+    """Tokenise `text` with character offsets; with `prepend_bos`, position 0 is the BOS token.
+
+    Raises:
+        SurfaceError: the tokenizer gives no offsets, has no BOS though one is asked for, or the text has no token.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise SurfaceError(
+            f"tokenizer {type(tokenizer).__name__} gives no character offsets, so a subject cannot be found exactly. "
+            "Load the fast one: AutoTokenizer.from_pretrained(name, use_fast=True)."
+        )
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids, spans = list(encoded["input_ids"]), [tuple(span) for span in encoded["offset_mapping"]]
+    strings = _shown(tokenizer, text, ids, spans)
+    if prepend_bos:
+        ids, spans, strings = [_bos_id(tokenizer), *ids], [(0, 0), *spans], [tokenizer.bos_token, *strings]
+    if not ids:
+        raise SurfaceError(f"text {text!r} has no tokens.")
+    return Encoding(text, tuple(ids), tuple(spans), tuple(strings), prepend_bos)
+
+
+def _bos_id(tokenizer: Any) -> int:
+    if tokenizer.bos_token_id is None:
+        raise SurfaceError("the tokenizer has no BOS token; pass prepend_bos=False.")
+    return int(tokenizer.bos_token_id)
+
+
+def _shown(tokenizer: Any, text: str, ids: list[int], spans: list[tuple[int, int]]) -> list[str]:
+    """Cut the text at the ends of the tokens, so that leading spaces show however the tokenizer counts them."""
+    shown, done = [], 0
+    for token, (_, end) in zip(ids, spans, strict=True):
+        piece = text[done:end]
+        # The later bytes of one character own no text of their own: show the raw token instead.
+        shown.append(piece if piece else str(tokenizer.convert_ids_to_tokens(token)))
+        done = max(done, end)
+    return shown

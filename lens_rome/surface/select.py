@@ -1,0 +1,75 @@
+"""From a model to its surface, with everything refused that later code could not be right about."""
+
+import torch
+
+from lens_rome._typing import Model, Tensor, Tokens
+from lens_rome.errors import SurfaceError
+from lens_rome.surface._abstract import AbstractSurface
+from lens_rome.surface._bridge import BridgeSurface
+from lens_rome.surface._hooked import HookedSurface
+from lens_rome.surface._versions import is_bridge, is_hooked
+from lens_rome.surface.site import Site
+
+
+def as_surface(model: Model) -> AbstractSurface:
+    """The surface of a `HookedTransformer` or `TransformerBridge`.
+
+    Raises:
+        SurfaceError: another kind of model, or one in training mode (dropout would make every figure random).
+    """
+    if is_hooked(model):
+        surface: AbstractSurface = HookedSurface(model)
+    elif is_bridge(model):
+        surface = BridgeSurface(model)
+    else:
+        raise SurfaceError(
+            f"expected a HookedTransformer or TransformerBridge, got {type(model).__name__}. Load one with "
+            "lens_rome.load_model(name_or_folder) or TransformerBridge.boot_transformers(name)."
+        )
+    if model.training:
+        raise SurfaceError("the model is in training mode; call model.eval() first.")
+    return surface
+
+
+def check_finite(surface: AbstractSurface, logits: Tensor) -> None:
+    """Raise `SurfaceError`, naming the parameters to blame, if `logits` hold NaN or infinity."""
+    if torch.isfinite(logits).all():
+        return
+    broken = [name for name, weight in surface.model.named_parameters() if not torch.isfinite(weight).all()]
+    where = ", ".join(broken[:3]) if broken else "none of its weights; its activations overflow"
+    raise SurfaceError(f"the model's output is not finite. NaN or infinite values are in: {where}. Reload the weights.")
+
+
+# Largest relative difference between key @ W_out + b_out and what the model computes, by precision of the weights.
+_LAYER_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+
+
+def check_layer(surface: AbstractSurface, layer: int, tokens: Tokens) -> None:
+    """Make sure that in this block `key @ W_out + b_out` is what the value site reads.
+
+    Folded weights, gates after the key, mixtures of experts and transposed layouts fail here instead of giving a
+    wrong edit.
+
+    Raises:
+        SurfaceError: the two differ, or the weight is not finite.
+    """
+    weight = surface.weight(layer)
+    if not torch.isfinite(weight).all():
+        raise SurfaceError(f"W_out of layer {layer} holds NaN or infinite values. Reload the weights.")
+    key, value = Site(layer, "key"), Site(layer, "value")
+    with torch.no_grad():
+        found = surface.read(tokens, [key, value])
+        if found[key].shape[-1] != weight.shape[0] or found[value].shape[-1] != weight.shape[1]:
+            raise SurfaceError(
+                f"layer {layer}: W_out is {tuple(weight.shape)} but its input has {found[key].shape[-1]} features "
+                "and its "
+                f"output {found[value].shape[-1]}; this block cannot be edited."
+            )
+        expected = found[key].to(weight.dtype) @ weight + surface.bias(layer)
+        error = (expected - found[value]).norm() / found[value].norm().clamp_min(1e-12)
+    if not error <= _LAYER_TOLERANCE.get(weight.dtype, 1e-1):
+        raise SurfaceError(
+            f"layer {layer}: key @ W_out + b_out differs from the model's own MLP output by {float(error):.1e} "
+            "(relative). "
+            "The block does more than one dense matrix, or a hook on it changes the output; it cannot be edited."
+        )

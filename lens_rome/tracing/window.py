@@ -1,0 +1,41 @@
+"""Which layers a cell of the grid restores."""
+
+from lens_rome.errors import TraceError
+
+KINDS = {"resid": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
+"""What `trace` calls a kind, and the site it restores."""
+
+
+def default_window(kind: str, n_layers: int) -> int:
+    """1 for `resid`; for `mlp` and `attn` the papers' 10 from 24 layers up, a fifth of the depth below that."""
+    if kind == "resid":
+        return 1
+    return 10 if n_layers >= 24 else max(1, n_layers // 5)
+
+
+def window_layers(layer: int, window: int, n_layers: int) -> tuple[int, int]:
+    """Half-open range of the layers restored for `layer`, clipped at the ends and never shifted.
+
+    As the released ROME code has it: `[layer - window // 2, layer + ceil(window / 2))` (the paper's text says one
+    layer higher for even windows).
+
+    >>> window_layers(20, 10, 48), window_layers(0, 10, 48), window_layers(3, 3, 6)
+    ((15, 25), (0, 5), (2, 5))
+    """
+    return max(0, layer - window // 2), min(n_layers, layer + (window + 1) // 2)
+
+
+def check_kind(kind: str) -> str:
+    """The site kind that `kind` restores; `TraceError` for an unknown one."""
+    if kind not in KINDS:
+        raise TraceError(f"unknown kind {kind!r}; trace one of {', '.join(KINDS)}.")
+    return KINDS[kind]
+
+
+def check_window(window: int | None, kind: str, n_layers: int) -> int:
+    """The window to use; `TraceError` unless it is a positive whole number or None."""
+    if window is None:
+        return default_window(kind, n_layers)
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise TraceError(f"window must be a whole number of layers from 1 up, got {window!r}.")
+    return window
