@@ -1,7 +1,7 @@
 """Score edits on CounterFact-style records, record by record."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.progress import track
 
@@ -15,6 +15,7 @@ from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.surface import AbstractSurface, as_surface
 
 
+@runtime_checkable
 class Editor(Protocol):
     """Anything that makes independent edits, such as `ROME(...)`."""
 

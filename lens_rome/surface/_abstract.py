@@ -8,6 +8,7 @@ that block and position.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,7 +71,9 @@ class AbstractSurface(ABC):
 
     @property
     def model_name(self) -> str:
-        return str(getattr(self.cfg, "model_name", "") or "unnamed")
+        """The model's name; of a folder its last part, so that no path gets into results and files."""
+        name = str(getattr(self.cfg, "model_name", "") or "unnamed")
+        return Path(name).name if Path(name).is_absolute() else name
 
     def prepends_bos(self, prepend_bos: bool | None = None) -> bool:
         """`prepend_bos`, or what the model's configuration says where it is None."""

@@ -1,0 +1,95 @@
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lens_rome.plotting import PlotError, plot_average
+from tests.plotting.synthetic import made_up_effects
+
+ROLES = ["subject_first", "subject_last", "after_subject", "last"]
+KINDS = ["resid", "mlp", "attn"]
+
+
+def curves(axis: Any) -> list[Any]:
+    """The lines of roles; the line at zero has no marker."""
+    return [line for line in axis.lines if line.get_marker() not in ("None", "", None)]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_lines_show_the_effects_of_each_role_in_order_of_layer(shuffled: bool) -> None:
+    effects = made_up_effects()
+    given = effects
+    if shuffled:  # rows of one role in the order of descending layer
+        given = effects.iloc[::-1].sort_values("kind", key=lambda c: c.map(KINDS.index), kind="stable")
+    roles = ROLES[::-1] if shuffled else ROLES
+    figure = plot_average(given)
+    for axis, kind in zip(figure.axes, KINDS, strict=True):
+        for line, role in zip(curves(axis), roles, strict=True):
+            rows = effects[(effects["kind"] == kind) & (effects["role"] == role)]
+            np.testing.assert_array_equal(line.get_xdata(), rows["layer"])
+            np.testing.assert_array_equal(line.get_ydata(), rows["effect"])
+
+
+def test_bands_span_from_low_to_high() -> None:
+    effects = made_up_effects()
+    axis = plot_average(effects).axes[0]
+    rows = effects[(effects["kind"] == "resid") & (effects["role"] == "subject_last")]
+    corners = axis.collections[1].get_paths()[0].vertices[:, 1]
+    assert corners.min() == rows["low"].min()
+    assert corners.max() == rows["high"].max()
+
+
+def test_roles_differ_in_colour_marker_and_line_and_keep_them_in_every_panel() -> None:
+    figure = plot_average(made_up_effects())
+    styles = [[(x.get_color(), x.get_marker(), x.get_linestyle()) for x in curves(axis)] for axis in figure.axes]
+    assert styles[0] == styles[1] == styles[2]
+    for cue in range(3):
+        assert len({style[cue] for style in styles[0]}) == len(ROLES)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [role.replace("_", " ") for role in ROLES]
+
+
+def test_a_role_keeps_its_style_where_another_is_missing() -> None:
+    effects = made_up_effects()
+    without = effects[~((effects["kind"] == "mlp") & (effects["role"] == "subject_first"))]
+    full, partial = (curves(plot_average(frame).axes[1]) for frame in (effects, without))
+    assert [line.get_color() for line in partial] == [line.get_color() for line in full[1:]]
+
+
+def test_titles_say_what_was_averaged_restored_and_what_the_bands_are() -> None:
+    figure = plot_average(made_up_effects(), title="120 facts of the atlas")
+    text = " ".join(figure.get_suptitle().split())
+    assert "Average indirect effect of restoring one site at one token: 120 facts of the atlas" in text
+    assert "Bands: 95% confidence interval." in text
+    assert [axis.get_title() for axis in figure.axes] == [
+        "residual",
+        "MLP output, window of 3 layers",
+        "attention output, window of 3 layers",
+    ]
+
+
+def test_effects_without_intervals_are_drawn_and_no_band_is_claimed() -> None:
+    figure = plot_average(made_up_effects().assign(low=np.nan, high=np.nan))
+    assert "Bands" not in figure.get_suptitle()
+    assert len(curves(figure.axes[0])) == len(ROLES)
+
+
+def test_all_panels_share_one_scale() -> None:
+    assert len({axis.get_ylim() for axis in plot_average(made_up_effects()).axes}) == 1
+
+
+def test_frames_that_cannot_be_drawn_are_refused() -> None:
+    effects = made_up_effects()
+    with pytest.raises(PlotError, match="missing: role"):
+        plot_average(effects.drop(columns="role"))
+    with pytest.raises(PlotError, match="got 0"):
+        plot_average(effects.iloc[:0])
+    with pytest.raises(PlotError, match="Average over facts first"):
+        plot_average(pd.concat([effects, effects]))
+    with pytest.raises(PlotError, match="must hold numbers"):
+        plot_average(effects.assign(effect="large"))
+    with pytest.raises(PlotError, match="Drop those rows"):
+        plot_average(effects.assign(effect=np.nan))
+    many = pd.concat([effects[effects["role"] == "last"].assign(role=f"role {i}") for i in range(8)])
+    with pytest.raises(PlotError, match="7 roles apart, got 8"):
+        plot_average(many)
