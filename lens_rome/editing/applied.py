@@ -12,7 +12,7 @@ class Applied:
     """An edit that is in a model's weights, and the copy of what was there before."""
 
     def __init__(
-        self, parameters: dict[Place, torch.nn.Parameter], saved: dict[Place, Tensor], after: dict[Place, str]
+        self, parameters: dict[Place, Tensor], saved: dict[Place, Tensor], after: dict[Place, str]
     ) -> None:
         self._parameters, self._saved, self._after = parameters, saved, after
 

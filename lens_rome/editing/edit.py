@@ -246,14 +246,14 @@ class Edit:
         return cls(deltas, bases, header.get("provenance", {}))
 
     def __repr__(self) -> str:
-        requests: Sequence[str] = self.provenance.get("requests", ())
+        requests: Sequence[dict[str, str]] = self.provenance.get("requests", ())
         lines = [
             f"Edit({self.provenance.get('editor', 'sum')}, rank {self.rank}, model {self.provenance.get('model')!r})"
         ]
         lines += [
             f"  {request['template'].replace('{}', request['subject'])} → {request['target_new']}"
             for request in requests
-        ]  # type: ignore[index]
+        ]
         lines += [
             f"  layer {layer} {name}: norm {norm:.3g}, {share:.2%} of the weight's"
             for (layer, name), (norm, share) in self.norms().items()
@@ -261,7 +261,7 @@ class Edit:
         return "\n".join(lines)
 
 
-def _parameter(surface: AbstractSurface, place: Place) -> torch.nn.Parameter:
+def _parameter(surface: AbstractSurface, place: Place) -> Tensor:
     layer, name = place
     if name != "W_out":
         raise EditError(f"parameter {name!r} is not known; edits change W_out.")

@@ -26,6 +26,12 @@ def _checked_text(name: str, text: str) -> str:
     return text.strip()
 
 
+def _checked_prompts(name: str, prompts: object) -> tuple[str, ...]:
+    if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
+        raise TypeError(f"{name} must be a list of strings")
+    return tuple(prompts)
+
+
 @dataclass(frozen=True)
 class EditRequest:
     """A wish: the prompt made from `template` and `subject` shall be continued by `target_new`.
@@ -155,7 +161,7 @@ class EvalRecord:
                 relation=rewrite.get("relation_id", ""),
             )
             prompts = {
-                name: tuple(record.get(name, ()))
+                name: _checked_prompts(name, record.get(name, []))
                 for name in (
                     "paraphrase_prompts",
                     "neighborhood_prompts",
@@ -166,10 +172,10 @@ class EvalRecord:
             known = {"case_id", "requested_rewrite", *prompts}
             extra = {key: value for key, value in record.items() if key not in known}
             return cls(int(record["case_id"]), request, extra=extra, **prompts)
-        except (KeyError, TypeError) as error:
+        except FactError as error:
+            raise FactError(f"record {case}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
             raise FactError(
                 f"record {case} is not in the CounterFact schema: {error!r}. It needs case_id, requested_rewrite "
                 "(prompt, subject, target_new.str, target_true.str) and lists of prompts."
             ) from error
-        except FactError as error:
-            raise FactError(f"record {case}: {error}") from error

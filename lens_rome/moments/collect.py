@@ -140,9 +140,10 @@ def pad_right(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def probe_keys(surface: AbstractSurface, layers: Iterable[int], prepend_bos: bool | None) -> dict[int, Tensor]:
     """Keys of the probe text, by layer, `[pos, d_mlp]`, float32 on the CPU."""
-    encoding = surface.encode(PROBE_TEXT, prepend_bos)
+    skip = [surface.tokenizer.bos_token_id] if surface.prepends_bos(prepend_bos) else []
+    ids = [*skip, *surface.tokenizer(PROBE_TEXT, add_special_tokens=False)["input_ids"]][: surface.n_ctx]
     sites = [Site(layer, "key") for layer in layers]
-    found = surface.read(torch.tensor([encoding.ids]), sites)
+    found = surface.read(torch.tensor([ids]), sites)
     return {site.layer: found[site][0].float().cpu() for site in sites}
 
 

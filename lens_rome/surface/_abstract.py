@@ -18,7 +18,7 @@ from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, T
 from lens_rome.errors import SurfaceError
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.encoding import Encoding, encode
-from lens_rome.surface.hooks import Reader, attached
+from lens_rome.surface.hooks import Reader, attached, silenced
 from lens_rome.surface.site import Site
 
 
@@ -106,7 +106,7 @@ class AbstractSurface(ABC):
             if not 0 <= layer < self.n_layers:
                 raise SurfaceError(f"layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}.")
 
-    def weight(self, layer: int) -> torch.nn.Parameter:
+    def weight(self, layer: int) -> Tensor:
         """The live `W_out` of a block, `[d_mlp, d_model]`: writing to it changes the model."""
         mlp = self.model.blocks[layer].mlp
         weight = getattr(mlp, "W_out", None)
@@ -115,7 +115,7 @@ class AbstractSurface(ABC):
                 f"block {layer} has no single dense W_out (its MLP is {type(mlp).__name__}); mixtures of experts and "
                 "merged MLPs cannot be edited with a rank-one update."
             )
-        return weight  # type: ignore[return-value]
+        return weight
 
     def bias(self, layer: int) -> Tensor:
         """`b_out` of a block, zeros `[d_model]` where the model has none."""
@@ -162,9 +162,9 @@ class AbstractSurface(ABC):
 
     @torch.no_grad()
     def embeddings(self, tokens: Int[Tensor, " token"]) -> Float[Tensor, "token d_model"]:
-        """Token embeddings as `hook_embed` shows them, before any position embedding."""
+        """Token embeddings as `hook_embed` shows them without anybody's hooks, before any position embedding."""
         reader, found = Reader(["hook_embed"]), []
-        with attached(self.model, reader.hooks):
+        with silenced(self.model), attached(self.model, reader.hooks):
             for part in tokens.split(self.n_ctx):
                 self._forward(part[None].to(self.device), stop_at_layer=0)
                 found.append(reader["hook_embed"][0])

@@ -6,8 +6,7 @@ row is run once for each start position while the arguments of the blocks are re
 same way with our residual, our rows and our cache of earlier keys and values.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, T
 from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface.base_run import BaseRun
-from lens_rome.surface.hooks import Reader, attached
+from lens_rome.surface.hooks import Reader, attached, silenced
 from lens_rome.surface.site import Site
 
 
@@ -138,7 +137,7 @@ class BridgeSurface(AbstractSurface):
         tokens = torch.zeros((1, length), dtype=torch.long, device=self.device)
         cache = DynamicCache()
         if start:
-            with _silenced(self.model):
+            with silenced(self.model):
                 self.model(tokens[:, :start], past_key_values=cache, use_cache=True)
         calls: list[_BlockCall] = []
 
@@ -148,23 +147,9 @@ class BridgeSurface(AbstractSurface):
         record.__module__ = __name__
         handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.model.blocks]
         try:
-            with _silenced(self.model):
+            with silenced(self.model):
                 self.model(tokens[:, start:], past_key_values=cache, use_cache=True)
         finally:
             for handle in handles:
                 handle.remove()
         return calls
-
-
-@contextmanager
-def _silenced(model: Model) -> Iterator[None]:
-    """No hook of anybody fires inside: recording is not a run."""
-    points = {id(point): point for point in model.hook_dict.values()}
-    saved = [(point, point._forward_hooks.copy()) for point in points.values() if point._forward_hooks]
-    for point, _ in saved:
-        point._forward_hooks.clear()
-    try:
-        yield
-    finally:
-        for point, hooks in saved:
-            point._forward_hooks.update(hooks)

@@ -62,15 +62,12 @@ def _neox(config: Any) -> dict[str, Any]:
 
 def _llama(config: Any) -> dict[str, Any]:
     grouped = config.num_key_value_heads != config.num_attention_heads
-    rope = _rope(config)
-    if rope.get("rope_type", "default") != "default":
-        raise NotImplementedError(f"rotary scaling {rope['rope_type']!r}")
     return {
         **_modern_sizes(config),
         "eps": config.rms_norm_eps,
         "n_key_value_heads": config.num_key_value_heads if grouped else None,
         "rotary_dim": config.hidden_size // config.num_attention_heads,
-        "rotary_base": rope["rope_theta"],
+        "rotary_base": _rope(config)["rope_theta"],
         "normalization_type": "RMS",
         "final_rms": True,
         "gated_mlp": True,
@@ -104,8 +101,16 @@ _SHAPES: dict[str, tuple[Callable[[Any], dict[str, Any]], str]] = {
     "GPTNeoXForCausalLM": (_neox, "neox.convert_neox_weights"),
     "LlamaForCausalLM": (_llama, "llama.convert_llama_weights"),
 }
-HOOKED_ARCHITECTURES = tuple(_SHAPES)
-"""Hugging Face architectures that `hooked_from_hugging_face` can convert."""
+
+
+def why_not_convertible(config: Any) -> str:
+    """Why a configuration cannot become a `HookedTransformer` here; empty if it can."""
+    architecture = (getattr(config, "architectures", None) or ["?"])[0]
+    if architecture not in _SHAPES:
+        return f"{architecture} is not one of {', '.join(_SHAPES)}"
+    if architecture == "LlamaForCausalLM" and (kind := _rope(config).get("rope_type", "default")) != "default":
+        return f"its rotary embeddings are scaled ({kind})"
+    return ""
 
 
 def hooked_from_hugging_face(
@@ -116,11 +121,7 @@ def hooked_from_hugging_face(
     device: str | torch.device = "cpu",
     process_weights: bool = False,
 ) -> Model:
-    """A `HookedTransformer` with the weights of a `transformers` model of one of `HOOKED_ARCHITECTURES`.
-
-    Raises:
-        KeyError: another architecture.  NotImplementedError: scaled rotary embeddings (use the bridge).
-    """
+    """A `HookedTransformer` with the weights of a `transformers` model that `why_not_convertible` lets through."""
     from transformer_lens.config.hooked_transformer_config import HookedTransformerConfig
 
     architecture = type(weights).__name__

@@ -37,13 +37,20 @@ def encode(tokenizer: Any, text: str, prepend_bos: bool) -> Encoding:
             "Load the fast one: AutoTokenizer.from_pretrained(name, use_fast=True)."
         )
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    ids, spans = list(encoded["input_ids"]), [tuple(span) for span in encoded["offset_mapping"]]
+    ids = list(encoded["input_ids"])
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    spans = [_own_characters(text, token, *span) for token, span in zip(tokens, encoded["offset_mapping"], strict=True)]
     strings = _shown(tokenizer, text, ids, spans)
     if prepend_bos:
         ids, spans, strings = [_bos_id(tokenizer), *ids], [(0, 0), *spans], [tokenizer.bos_token, *strings]
     if not ids:
         raise SurfaceError(f"text {text!r} has no tokens.")
     return Encoding(text, tuple(ids), tuple(spans), tuple(strings), prepend_bos)
+
+
+def _own_characters(text: str, token: str, start: int, end: int) -> tuple[int, int]:
+    """A token's characters; SentencePiece's space mark on its own has none unless the text has a space there."""
+    return (start, start) if token == "▁" and not text[start:end].isspace() else (start, end)
 
 
 def _bos_id(tokenizer: Any) -> int:

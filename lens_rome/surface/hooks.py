@@ -74,6 +74,20 @@ def _is_internal(hook: object) -> bool:
     return getattr(hook, "__module__", "").startswith(("transformer_lens", "transformers", "lens_rome"))
 
 
+@contextmanager
+def silenced(model: Model) -> Iterator[None]:
+    """No hook of anybody fires inside: for runs that only look how the model is built."""
+    points = {id(point): point for point in model.hook_dict.values()}
+    saved = [(point, point._forward_hooks.copy()) for point in points.values() if point._forward_hooks]
+    for point, _ in saved:
+        point._forward_hooks.clear()
+    try:
+        yield
+    finally:
+        for point, hooks in saved:
+            point._forward_hooks.update(hooks)
+
+
 class Reader:
     """Collects activations by hook name: `reader.hooks` go into a run, `reader[name]` is what the hook saw last."""
 

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from lens_rome._typing import Model
 from lens_rome.errors import SurfaceError
-from lens_rome.surface._convert import HOOKED_ARCHITECTURES, hooked_from_hugging_face
+from lens_rome.surface._convert import hooked_from_hugging_face, why_not_convertible
 from lens_rome.surface._versions import HookedTransformer, TransformerBridge
 
 SURFACES = ("hooked", "bridge")
@@ -39,13 +40,12 @@ def load_model(
         raise SurfaceError(f"unknown surface {surface!r}; choose one of {SURFACES} or None.")
     source = _existing(name_or_folder)
     config = _read(AutoConfig, source)
-    architecture = (getattr(config, "architectures", None) or ["?"])[0]
-    hooked_possible = HookedTransformer is not None and architecture in HOOKED_ARCHITECTURES
-    if surface == "hooked" and not hooked_possible:
-        raise SurfaceError(_why_not_hooked(architecture))
+    obstacle = _why_not_hooked(config)
+    if surface == "hooked" and obstacle:
+        raise SurfaceError(obstacle)
     tokenizer = _read(AutoTokenizer, source)
-    if surface == "bridge" or not hooked_possible:
-        model = TransformerBridge.boot_transformers(source, dtype=dtype, device=str(device), tokenizer=tokenizer)
+    if surface == "bridge" or obstacle:
+        model = _read(_Boot, source, dtype=dtype, device=str(device), tokenizer=tokenizer)
         if process_weights:
             model.enable_compatibility_mode(disable_warnings=True)
     else:
@@ -67,10 +67,16 @@ def _existing(name_or_folder: str | Path) -> str:
     return str(name_or_folder)
 
 
+class _Boot:
+    """`TransformerBridge`'s loader under the name that Hugging Face's loaders have."""
+
+    from_pretrained = staticmethod(TransformerBridge.boot_transformers)
+
+
 def _read(loader: Any, source: str, **kwargs: Any) -> Any:
     try:
         return loader.from_pretrained(source, **kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise SurfaceError(
             f"cannot load {source!r}: {first_line} Give a folder with config.json, weights and tokenizer files, "
@@ -79,12 +85,10 @@ def _read(loader: Any, source: str, **kwargs: Any) -> Any:
         ) from error
 
 
-def _why_not_hooked(architecture: str) -> str:
+def _why_not_hooked(config: Any) -> str:
     if HookedTransformer is None:
         return (
             "this TransformerLens (4.x) has no HookedTransformer; use surface='bridge' or install transformer-lens<4."
         )
-    return (
-        f"{architecture} cannot be loaded as HookedTransformer from a folder (only {', '.join(HOOKED_ARCHITECTURES)}); "
-        "use surface='bridge'."
-    )
+    reason = why_not_convertible(config)
+    return f"the model cannot be loaded as HookedTransformer here: {reason}; use surface='bridge'." if reason else ""

@@ -26,8 +26,12 @@ def as_surface(model: Model) -> AbstractSurface:
             f"expected a HookedTransformer or TransformerBridge, got {type(model).__name__}. Load one with "
             "lens_rome.load_model(name_or_folder) or TransformerBridge.boot_transformers(name)."
         )
-    if model.training:
-        raise SurfaceError("the model is in training mode; call model.eval() first.")
+    if getattr(model.cfg, "attention_dir", "causal") != "causal":
+        raise SurfaceError(
+            "the model's attention looks ahead; only causal (left-to-right) models can be traced and edited."
+        )
+    if any(module.training for module in model.modules()):
+        raise SurfaceError("the model, or a part of it, is in training mode; call model.eval() first.")
     return surface
 
 

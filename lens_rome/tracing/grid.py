@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, Residual, Tensor
+from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor
 from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, position_free
 
 Window = tuple[int, int]
@@ -169,7 +169,7 @@ class _Column:
         sites = [Site(layer, self.kind) for layer in range(first, last)]
         return [(self.surface.hook_name(site), self._restore(site)) for site in sites]
 
-    def _restore(self, site: Site) -> Callable[..., Tensor]:
+    def _restore(self, site: Site) -> HookFunction:
         value = self.runs.clean[site][0, self.position]
 
         def restore(activation: Tensor, hook: object) -> Tensor:  # noqa: ARG001 - TransformerLens's signature

@@ -76,6 +76,8 @@ def subject_deviation(surface: AbstractSurface, subjects: Sequence[str]) -> floa
 
 def draw_noise(level: float, samples: int, span: tuple[int, int], d_model: int, seed: int) -> Tensor:
     """Noise `[samples, subject token, d_model]`, float64 on the CPU: `level` times `RandomState(seed).randn`."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise TraceError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}.")
     generator = np.random.RandomState(seed)
     return level * torch.from_numpy(generator.randn(samples, span[1] - span[0], d_model))
 

@@ -155,10 +155,11 @@ class TraceResult:
             FileFormatError: not a readable trace file.
         """
         tensors, header = load_tensors(path, _FILE_KIND)
-        values = {name: value for name, value in header.items() if name not in ("kind", "format_version")}
+        values: dict[str, Any] = {k: value for k, value in header.items() if k not in ("kind", "format_version")}
         for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
             values[name] = tuple(values[name])
-        return cls(**tensors, **{**values, "settings": TraceSettings(**values["settings"])})
+        values |= {"settings": TraceSettings(**values["settings"]), **tensors}
+        return cls(**values)
 
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""

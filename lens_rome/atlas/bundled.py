@@ -1,0 +1,21 @@
+"""The bundled model without its world."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lens_rome.moments import SecondMoments, collect_moments
+from lens_rome.surface import load_model
+
+MODEL_FOLDER = Path(__file__).parent / "model"
+
+
+def load_atlas_model(surface: str | None = None) -> Any:
+    """The bundled model with raw weights, float32, on the CPU."""
+    return load_model(MODEL_FOLDER, surface=surface)
+
+
+def atlas_moments(texts: Iterable[str]) -> SecondMoments:
+    """Second moments of all layers of a fresh copy of the bundled model: ten tokens a dimension, BOS first."""
+    model = load_atlas_model()
+    return collect_moments(model, range(model.cfg.n_layers), texts, name="atlas corpus")

@@ -1,0 +1,96 @@
+"""`lens-rome moments`: collect the second moments that ROME needs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_numbers
+from lens_rome.cli.reporting import CommandError, console, reporting
+from lens_rome.cli.tables import plain_table
+from lens_rome.errors import MomentError
+from lens_rome.moments import SecondMoment, SecondMoments, collect_moments
+
+
+@reporting
+def moments(
+    layers: Annotated[str, typer.Option("--layers", "-l", help="Layers, separated by commas.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, and to continue from if it is there.")],
+    corpus: Annotated[
+        str, typer.Option("--corpus", help="A text file with one text a line, or `atlas` for the bundled world's.")
+    ] = "atlas",
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=1, help="Tokens to use; left out: ten for each dimension.")
+    ] = None,
+    model: ModelName = "atlas",
+    surface: SurfaceName = None,
+    device: Device = "cpu",
+    dtype: Dtype = Precision.float32,
+    bos: Bos = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the atlas's corpus.")] = 0,
+) -> None:
+    """Collect second moments of MLP keys, for `lens-rome edit --moments` and `moments=` in Python.
+
+    Example: lens-rome moments --layers 2,3 --tokens 20000 --out moments.safetensors
+    """
+    wanted = split_numbers(layers, "--layers")
+    if not out.parent.is_dir():
+        raise CommandError(f"cannot write {out}: the folder {out.parent} does not exist. Create it first.")
+    loaded = load(model, surface, device, dtype)
+    found = collect_moments(
+        loaded.model,
+        wanted,
+        _texts(loaded, corpus, seed),
+        tokens=tokens,
+        prepend_bos=bos,
+        name=corpus,
+        checkpoint=out,
+    )
+    _show(found, out)
+
+
+def _texts(loaded: Loaded, corpus: str, seed: int) -> Iterator[str]:
+    """The texts of `--corpus`, read as far as needed."""
+    if corpus == "atlas":
+        if loaded.world is None:
+            raise CommandError("--corpus atlas is for --model atlas; give a text file, one text a line.")
+        return loaded.world.corpus(seed)
+    path = Path(corpus)
+    if not path.is_file():
+        raise CommandError(f"there is no file {corpus}; --corpus takes a text file, or `atlas`.")
+    return _lines(path)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from (line.strip() for line in file if line.strip())
+    except UnicodeDecodeError as error:
+        raise CommandError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _show(found: SecondMoments, out: Path) -> None:
+    screen = console()
+    table = plain_table("layer", "dimensions", "tokens", "condition number", "still turns by")
+    for moment in found.values():
+        condition, turn = _quality(moment)
+        table.add_row(str(moment.layer), str(moment.d_mlp), str(moment.count), condition, turn)
+    screen.print(table)
+    screen.print(
+        "`still turns by`: mean angle between C⁻¹k from the first half of the tokens and from all of them, for the "
+        "keys of a probe text. The smaller, the less more tokens would change an edit.",
+        style="dim",
+    )
+    screen.print(f"Written to {out}", soft_wrap=True)
+
+
+def _quality(moment: SecondMoment) -> tuple[str, str]:
+    """Condition number and convergence as text."""
+    try:
+        condition = f"{moment.condition:.2e}"
+    except MomentError:
+        return f"singular: about {10 * moment.d_mlp} tokens are needed", "–"
+    turn = None if moment.probe is None else moment.turn(moment.probe.double())
+    return condition, "unknown: the first half is singular" if turn is None else f"{turn:.1f}°"

@@ -1,0 +1,92 @@
+"""A trace on the terminal: the heat maps as shades of grey, and the best cells as numbers."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from lens_rome.cli.tables import plain_table
+from lens_rome.tracing import TraceResult, window_layers
+
+_SHADES = " ·░▒▓█"
+_COLOURS = {"resid": "magenta", "mlp": "green", "attn": "red"}
+_NAMES = {"resid": "hidden state", "mlp": "MLP output", "attn": "attention output"}
+
+
+def show_traces(console: Console, results: Mapping[str, TraceResult], top: int) -> None:
+    """Prompt, probabilities, heat maps and the `top` cells of each kind."""
+    first = next(iter(results.values()))
+    settings = first.settings
+    console.print(f"\n[bold]{escape(first.prompt)}[/bold] → [bold]{escape(first.answer)}[/bold]", soft_wrap=True)
+    console.print(
+        f"p({escape(first.answer)}) is {first.clean_prob:.1%}, and {first.corrupted_prob:.1%} when noise hides "
+        f"'{escape(first.subject)}' ({settings.samples} samples, σ = {settings.noise_level:.3g}).",
+        soft_wrap=True,
+    )
+    if not first.answer_is_target and first.target != "?":
+        console.print(f"The answer is not the target given, '{escape(first.target)}'.", style="yellow", soft_wrap=True)
+    console.print("Restored: " + ", ".join(_panel_name(result) for result in results.values()) + ".\n")
+    _show_maps(console, results)
+    console.print(_best_cells(results, top))
+
+
+def _panel_name(result: TraceResult) -> str:
+    window = result.settings.window
+    together = f" ({window} layers together)" if window > 1 else ""
+    return _NAMES[result.settings.kind] + together
+
+
+def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
+    """Side by side where they fit, else one below the other."""
+    labels = [_label(next(iter(results.values())), pos) for pos in range(len(next(iter(results.values())).tokens))]
+    n_layers = next(iter(results.values())).scores.shape[0]
+    cell = 2 if n_layers <= 10 else 1
+    room = console.width - max(map(len, labels)) - 2
+    together = len(results) * (cell * n_layers + 2) <= room
+    for kinds in [list(results)] if together else [[kind] for kind in results]:
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("", no_wrap=True)
+        for kind in kinds:
+            head = Text(f"{kind}, layers 0–{n_layers - 1}", style=f"bold {_COLOURS[kind]}")
+            table.add_column(head, no_wrap=True, min_width=cell * n_layers, overflow="crop")
+        for pos, label in enumerate(labels):
+            style = "bold" if label.endswith("*") else ""
+            rows = [Text(_row(results[kind], pos, cell), style=_COLOURS[kind]) for kind in kinds]
+            table.add_row(Text(label, style=style), *rows)
+        console.print(table)
+    levels = " ".join(f"{shade} {100 * i // (len(_SHADES) - 1)}%" for i, shade in enumerate(_SHADES) if i)
+    console.print(f"share of the answer that comes back: {levels}; * subject\n", style="dim")
+
+
+def _label(result: TraceResult, pos: int) -> str:
+    first, last = result.subject_span
+    text = result.token_strings[pos].strip() or repr(result.token_strings[pos])
+    return (text if len(text) <= 16 else text[:15] + "…") + "*" * (first <= pos < last)
+
+
+def _row(result: TraceResult, pos: int, cell: int) -> str:
+    return "".join(cell * _shade(result, layer, pos) for layer in range(result.scores.shape[0]))
+
+
+def _shade(result: TraceResult, layer: int, pos: int) -> str:
+    """A character for the share of the total effect that the cell brings back, rounded to a fifth; `?` if untraced."""
+    effect = float(result.indirect_effects[layer, pos])
+    if effect != effect:
+        return "?"
+    share = effect / result.total_effect if result.total_effect > 0 else 0.0
+    return _SHADES[max(0, min(len(_SHADES) - 1, round(share * (len(_SHADES) - 1))))]
+
+
+def _best_cells(results: Mapping[str, TraceResult], top: int) -> Table:
+    table = plain_table("best cells", "token", "layers", "p(answer)", "share of what was lost")
+    for kind, result in results.items():
+        n_layers = result.scores.shape[0]
+        for layer, pos, effect in result.top(top):
+            begin, end = window_layers(layer, result.settings.window, n_layers)
+            layers = str(begin) if end - begin == 1 else f"{begin}–{end - 1}"
+            share = f"{effect / result.total_effect:.0%}" if result.total_effect > 0 else "–"
+            label = escape(_label(result, pos))
+            table.add_row(_NAMES[kind], label, layers, f"{result.corrupted_prob + effect:.1%}", share)
+    return table

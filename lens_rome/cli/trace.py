@@ -1,0 +1,147 @@
+"""`lens-rome trace`: where a fact is recalled."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+import lens_rome
+from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.options import (
+    Bos,
+    Device,
+    Dtype,
+    ModelName,
+    Out,
+    Precision,
+    SubjectName,
+    SurfaceName,
+    Template,
+    split_names,
+)
+from lens_rome.cli.output import Folder
+from lens_rome.cli.reporting import console, reporting, working
+from lens_rome.cli.show_trace import show_traces
+from lens_rome.cli.tables import show_files
+from lens_rome.facts import Fact
+from lens_rome.plotting import plot_trace
+from lens_rome.tracing import TraceResult
+from lens_rome.tracing import trace as trace_fact
+from lens_rome.tracing.window import check_kind, check_window
+
+Traces = Mapping[str, TraceResult]
+"""By kind."""
+
+
+@reporting
+def trace(
+    subject: SubjectName,
+    template: Template,
+    model: ModelName = "atlas",
+    target: Annotated[
+        str | None, typer.Option("--target", help="The true object; results say whether the model's answer is it.")
+    ] = None,
+    answer: Annotated[
+        str | None, typer.Option("--answer", help="Text whose probability is traced; left out: the model's top token.")
+    ] = None,
+    kinds: Annotated[str, typer.Option("--kinds", help="What to restore, separated by commas.")] = "resid,mlp,attn",
+    noise: Annotated[
+        str, typer.Option("--noise", help="A number, or e.g. `3s`: deviations of the subject's embeddings.")
+    ] = "3s",
+    samples: Annotated[int, typer.Option("--samples", help="Noise samples to average over.")] = 10,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window", help="Layers restored together by mlp and attn; left out: 10, a fifth in shallow models."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", help="How many of the best cells to print for each kind.")] = 3,
+    surface: SurfaceName = None,
+    device: Device = "cpu",
+    dtype: Dtype = Precision.float32,
+    bos: Bos = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the noise.")] = 1,
+    out: Out = None,
+) -> None:
+    """Trace a fact: corrupt its subject, restore one state at a time, and see where the answer comes back.
+
+    Example: lens-rome trace -s "Eiffel Tower" -t "The {} is in the city of" --out out/trace
+    """
+    asked = split_names(kinds, "--kinds")
+    for kind in asked:
+        check_kind(kind)
+        check_window(window, kind, 1)
+    Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
+    folder = Folder(out) if out else None
+    loaded = load(model, surface, device, dtype)
+    fact = _fact(loaded, subject, template, target, bos)
+    options = {"noise": _noise(noise), "samples": samples, "answer": answer, "seed": seed, "prepend_bos": bos}
+    results = run_traces(loaded, fact, asked, window, options)
+    screen = console()
+    show_traces(screen, results, top)
+    if folder:
+        write_traces(folder, results)
+        show_files(screen, folder)
+
+
+def run_traces(
+    loaded: Loaded,
+    fact: Fact,
+    kinds: Sequence[str],
+    window: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, TraceResult]:
+    """A trace of each kind, with progress; `window` is for `mlp` and `attn`."""
+    results = {}
+    with working("tracing", len(kinds)) as begin:
+        for kind in kinds:
+            begin(kind)
+            width = None if kind == "resid" else window
+            results[kind] = trace_fact(loaded.model, fact, kind, window=width, **(options or {}))
+    return results
+
+
+def write_traces(folder: Folder, results: Traces, name: str = "trace") -> None:
+    """Picture, interactive page, JSON, and a file of each result that `TraceResult.load` reads."""
+    panels = dict(results)
+    folder.picture(f"{name}.png", "heat maps of the trace", lambda: plot_trace(panels))
+    folder.picture(
+        f"{name}.html", "the same, interactive: open it in a browser", lambda: plot_trace(panels, backend="plotly")
+    )
+    described = {kind: describe_trace(result) for kind, result in results.items()}
+    folder.json(f"{name}.json", "all numbers of the trace", {"lens_rome": lens_rome.__version__, "traces": described})
+    for kind, result in results.items():
+        folder.save(f"{name}_{kind}.safetensors", f"read it with TraceResult.load ({kind})", result.save)
+
+
+def describe_trace(result: TraceResult) -> dict[str, Any]:
+    """A result for JSON; `scores` is `[layer][position]`."""
+    return {
+        **result.describe(),
+        "corrupted_prob": result.corrupted_prob,
+        "total_effect": result.total_effect,
+        "is_weak": result.is_weak,
+        "answer_is_target": result.answer_is_target,
+        "scores": result.scores.tolist(),
+        "top": [{"layer": layer, "pos": pos, "indirect_effect": effect} for layer, pos, effect in result.top(10)],
+    }
+
+
+def _fact(loaded: Loaded, subject: str, template: str, target: str | None, bos: bool | None) -> Fact:
+    """The fact with the target that was given, or the world's, or else the model's own next token."""
+    if target is not None:
+        return Fact(subject, template, target)
+    known = loaded.known_fact(subject, template)
+    if known is not None:
+        return known
+    fact = Fact(subject, template, "?")
+    # A line break or a space as the model's next token cannot be a target; the placeholder then stays.
+    return Fact(subject, template, loaded.next_word(fact.prompt, bos) or "?")
+
+
+def _noise(text: str) -> float | str:
+    """A number where it is one; `trace` reads and refuses the rest."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

@@ -1,0 +1,65 @@
+"""The notebooks run from top to bottom, and the benchmarks run in their quick form."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("[a-z]*.py"))
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "MPLBACKEND": "Agg"}
+
+
+def _name(path: Path) -> str:
+    return path.name
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=_name)
+def test_the_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    for name, value in OFFLINE.items():
+        monkeypatch.setenv(name, value)
+    # The notebook sets its own backend; Agg would hide its pictures.
+    monkeypatch.delenv("MPLBACKEND")
+    book = nbformat.read(notebook, as_version=4)
+    client = nbclient.NotebookClient(
+        book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    )
+    client.execute()
+    assert all(cell.execution_count for cell in book.cells if cell.cell_type == "code" and cell.source.strip())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=_name)
+def test_the_notebook_is_kept_with_its_outputs_and_without_errors(notebook: Path) -> None:
+    book = pytest.importorskip("nbformat").read(notebook, as_version=4)
+    outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert outputs
+    assert all(output.output_type != "error" for output in outputs)
+    assert not re.search(r"(?:/home/|/root/|/tmp/|/Users/|C:\\\\)", str(book.cells))
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=_name)
+def test_the_benchmark_runs_in_its_quick_form(benchmark: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(benchmark), "--quick"],
+        cwd=tmp_path,
+        env={**os.environ, **OFFLINE},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.strip()
+
+
+def test_every_example_and_benchmark_that_the_pages_name_is_there() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages if page.is_file())
+    named = set(re.findall(r"(?:examples|benchmarks)/[\w.]+\.(?:ipynb|py)", text))
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
