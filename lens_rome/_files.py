@@ -33,6 +33,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
     try:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, temporary, metadata={_HEADER: json.dumps(header)})
+        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,10 +12,12 @@ MODEL_FOLDER = Path(__file__).parent / "model"
 
 def load_atlas_model(surface: str | None = None) -> Any:
     """The bundled model with raw weights, float32, on the CPU."""
-    return load_model(MODEL_FOLDER, surface=surface)
+    model = load_model(MODEL_FOLDER, surface=surface)
+    model.cfg.model_name = "lens_rome atlas"
+    return model
 
 
 def atlas_moments(texts: Iterable[str]) -> SecondMoments:
     """Second moments of all layers of a fresh copy of the bundled model: ten tokens a dimension, BOS first."""
     model = load_atlas_model()
-    return collect_moments(model, range(model.cfg.n_layers), texts, name="atlas corpus")
+    return collect_moments(model, range(model.cfg.n_layers), texts, name="atlas corpus", progress=False)

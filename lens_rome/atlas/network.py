@@ -48,7 +48,7 @@ def masked_attention(read_from: int) -> Callable[..., tuple[Tensor, None]]:
         attention_mask: Tensor,
         **_: object,
     ) -> tuple[Tensor, None]:
-        channel = -1 if module.layer_idx < read_from else 0
+        channel = -1 if int(getattr(module, "layer_idx")) < read_from else 0  # noqa: B009 - untyped
         mask = attention_mask[:, channel].unsqueeze(1)
         with torch.autocast(query.device.type, enabled=False):
             out = torch.nn.functional.scaled_dot_product_attention(

@@ -32,7 +32,7 @@ class Reader:
         """Loads the checkpoint in float32."""
         self.network = GPT2LMHeadModel.from_pretrained(folder).float().eval()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._bos = self.tokenizer.token_to_id(END_OF_TEXT)
+        self._bos = int(self.tokenizer.token_to_id(END_OF_TEXT) or 0)
 
     def encode(self, text: str, bos: bool) -> list[int]:
         """Token ids."""

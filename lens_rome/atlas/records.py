@@ -32,13 +32,17 @@ def make_records(source: Source) -> tuple[EvalRecord, ...]:
 
 
 def _new_target(source: Source, subject: str, relation: str) -> str | None:
-    """A wrong object with at least three subjects, drawn as often as the world has it."""
+    """A wrong object with at least three subjects, drawn as often as the world has it.
+
+    Neither object may begin with the other ("novel" and "novella"): the longer one's first tokens are then the shorter
+    one, and a comparison of their probabilities says nothing.
+    """
     true = source.answers[subject][relation]
     wrong = [
-        row[relation]
-        for row in source.answers.values()
-        if row.get(relation, true) != true
-        and len(source.by_object[relation, row[relation]]) >= FEWEST_ATTRIBUTE_SUBJECTS
+        other
+        for other in (row.get(relation, true) for row in source.answers.values())
+        if not (other.startswith(true) or true.startswith(other))
+        and len(source.by_object[relation, other]) >= FEWEST_ATTRIBUTE_SUBJECTS
     ]
     return _random("target_new", subject, relation).choice(wrong) if wrong else None
 

@@ -85,7 +85,7 @@ def new_optimizers(network: GPT2LMHeadModel, settings: Settings) -> list[torch.o
     named = list(network.named_parameters())
     matrices = [p for name, p in named if ".h." in name and p.ndim == 2]
     others = [p for name, p in named if not (".h." in name and p.ndim == 2)]
-    optimizers = [
+    optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Muon(matrices, lr=settings.matrix_rate, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(others, lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True),
     ]
@@ -139,7 +139,8 @@ def train(
     """
     network = new_network(
         tokenizer.get_vocab_size(), settings.layers, settings.width, settings.heads, ROW_TOKENS, settings.seed
-    ).to(device)
+    )
+    torch.nn.Module.to(network, device)
     AttentionInterface.register(TRAINING_ATTENTION, masked_attention(settings.read_from))
     optimizers = new_optimizers(network, settings)
     done, losses = load_snapshot(resume, network, optimizers) if resume else (0, [])
@@ -162,7 +163,8 @@ def steps_of(corpus: Corpus, tokenizer: Tokenizer, settings: Settings) -> Iterat
     with Progress(transient=True) as progress:
         for batch in progress.track(stream, total=settings.steps, description="training"):
             hidden = choose_mentions(batch, settings, rng)
-            yield batch.tokens, bottleneck_mask(*batch.tokens.shape, hidden, settings.read_from)
+            rows, length = batch.tokens.shape
+            yield batch.tokens, bottleneck_mask(rows, length, hidden, settings.read_from)
 
 
 def save_snapshot(

@@ -6,15 +6,14 @@ from lens_rome._typing import Tensor
 from lens_rome.editing.delta import Place
 from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.errors import EditMismatchError
+from lens_rome.surface import AbstractSurface
 
 
 class Applied:
     """An edit that is in a model's weights, and the copy of what was there before."""
 
-    def __init__(
-        self, parameters: dict[Place, Tensor], saved: dict[Place, Tensor], after: dict[Place, str]
-    ) -> None:
-        self._parameters, self._saved, self._after = parameters, saved, after
+    def __init__(self, surface: AbstractSurface, saved: dict[Place, Tensor], after: dict[Place, str]) -> None:
+        self._surface, self._saved, self._after = surface, saved, after
 
     def revert(self) -> None:
         """Put the saved weights back, bit for bit. Doing it twice changes nothing.
@@ -23,7 +22,7 @@ class Applied:
             EditMismatchError: the weights have changed since (a later edit is on top); revert that first.
         """
         for place in self._saved:
-            if fingerprint(self._parameters[place]) != self._after[place]:
+            if fingerprint(self._surface.weight(place[0])) != self._after[place]:
                 raise EditMismatchError(
                     f"{place[1]} of layer {place[0]} has changed since this edit was applied. Revert later edits "
                     "first, in reverse order."
@@ -34,5 +33,5 @@ class Applied:
         """Put the saved weights back whatever is there now."""
         with torch.no_grad():
             for place, weight in self._saved.items():
-                self._parameters[place].copy_(weight)
+                self._surface.weight(place[0]).copy_(weight)
         self._saved = {}

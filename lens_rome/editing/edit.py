@@ -98,7 +98,7 @@ class Edit:
                     f"layer {place[0]}: the edited weight is not finite in {weight.dtype}. Nothing was written."
                 )
         saved = {place: parameter.detach().clone() for place, parameter in parameters.items()}
-        applied = Applied(parameters, saved, {place: fingerprint(weight) for place, weight in edited.items()})
+        applied = Applied(surface, saved, {place: fingerprint(weight) for place, weight in edited.items()})
         try:
             with torch.no_grad():
                 for place, parameter in parameters.items():

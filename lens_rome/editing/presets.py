@@ -14,7 +14,7 @@ _PUBLISHED = {
     "gpt-j-6b": (5, 4.0),
     "gpt-neox-20b": (15, 4.0),
 }
-_OWN = {"atlas": (2, 4.0)}
+_OWN = {"atlas": (1, ValueSettings(steps=40, stop_loss=0.01))}
 """Measured on the bundled model: see docs/atlas.md."""
 
 
@@ -36,8 +36,8 @@ def preset(editor: str, model: str) -> ROME | RROME:
         raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(_EDITORS)}.")
     name = model.split("/")[-1].lower()
     if name in _OWN:
-        layer, clamp = _OWN[name]
-        return _EDITORS[editor](layer, value=ValueSettings(clamp=clamp))
+        layer, settings = _OWN[name]
+        return _EDITORS[editor](layer, value=settings)
     if name not in _PUBLISHED:
         raise EditError(
             f"no preset for model {model!r}; there are presets for {', '.join([*_PUBLISHED, *_OWN])}. Give "

@@ -5,6 +5,7 @@ ROME: https://arxiv.org/abs/2202.05262. The released code takes the update's dir
     (https://arxiv.org/abs/2403.07175) uses the averaged key throughout.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -185,17 +186,18 @@ def _diagnose(plan: _Plan, request: EditRequest, found: KeyValues, value: Value,
     ((_, share),) = edit.norms().values()
     delta = next(iter(edit.deltas.values()))
     moved = float((mean @ delta.left @ delta.right).norm()) / max(float(value.delta.norm()), 1e-12)
+    turned = float(mean @ delta.left @ (delta.right @ value.delta.cpu().double()))
     report = {
         "prob_before": value.prob_before,
         "prob_after": _prob_after(plan, request, edit),
         "delta_norm": float(value.delta.norm()),
         "relative_norm": share,
         "key_energy": length_mean**2,
-        "key_angle_degrees": float(torch.rad2deg(torch.tensor(max(-1.0, min(1.0, cosine))).acos())),
+        "key_angle_degrees": math.degrees(math.acos(max(-1.0, min(1.0, cosine)))),
         "overshoot": moved,
         "condition": plan.moment.condition,
     }
-    if moved > _OVERSHOOT or share > _SHARE or cosine <= 0:
+    if moved > _OVERSHOOT or share > _SHARE or turned < 0:
         warnings.warn(
             f"this edit may disable the model ({request}): its change is {share:.0%} of the weight's norm and "
             f"overshoots {moved:.1f}-fold at the averaged key "

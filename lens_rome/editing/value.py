@@ -109,7 +109,7 @@ def _descend(problem: "_Problem", settings: ValueSettings) -> Value:
     for step in range(settings.steps):
         logprobs, kl_logprobs = problem.logprobs(delta)
         if reference is None:
-            reference, prob_before = kl_logprobs.detach(), float(logprobs[0].sum().exp())
+            reference, prob_before = kl_logprobs.detach(), float(logprobs[0].detach().sum().exp())
         nll = -logprobs.mean(1).mean()
         kl = settings.kl_factor * (kl_logprobs.exp() * (kl_logprobs - reference)).sum()
         decay = settings.weight_decay * delta.norm() / initial.norm() ** 2

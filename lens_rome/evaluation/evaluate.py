@@ -50,6 +50,7 @@ def evaluate(
     Args:
         edits: None for the unedited model; one `Edit` for all records; a mapping from case id to `Edit`; or an
             editor, which then makes one independent edit a record (with `moments`).
+        prepend_bos: None for the setting an edit was made with, and the model's own without an edit.
         label: what the report calls itself.
 
     Raises:
@@ -70,8 +71,16 @@ def evaluate(
             scores += score_record(surface, record, prepend_bos)
         else:
             with edit.applied(model):
-                scores += score_record(surface, record, prepend_bos)
+                scores += score_record(surface, record, _bos_of(edit, prepend_bos))
     return EvalReport(tuple(scores), label)
+
+
+def _bos_of(edit: Edit, prepend_bos: bool | None) -> bool | None:
+    """The BOS setting to score an edit with: the one it was made with."""
+    made_with = edit.provenance.get("prepend_bos")
+    if prepend_bos is not None and made_with is not None and made_with != prepend_bos:
+        raise EditError(f"the edit was made with prepend_bos={made_with}; score it so, or leave prepend_bos out.")
+    return made_with if prepend_bos is None else prepend_bos
 
 
 def _edit_of(

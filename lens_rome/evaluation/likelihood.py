@@ -29,7 +29,7 @@ def mean_nll(
             targets.append(answer)
         logits = surface.run(pad_right(rows)[0])
         for index, (row, answer) in enumerate(zip(rows, targets, strict=True)):
-            predicted = logits[index, len(row) - len(answer) : len(row)].float().log_softmax(-1)
+            predicted = logits[index, len(row) - len(answer) : len(row)].double().log_softmax(-1)
             picked = predicted.gather(-1, torch.tensor(answer, device=predicted.device)[:, None])
             found.append(-float(picked.double().mean()))
     return found

@@ -49,7 +49,8 @@ class Score:
     n: int
 
     def __str__(self) -> str:
-        return f"{100 * self.mean:.1f} ± {100 * self.half_width:.1f}"
+        width = "" if math.isnan(self.half_width) else f" ± {100 * self.half_width:.1f}"
+        return f"{100 * self.mean:.1f}{width}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lens_rome._typing import Model, Tensor
@@ -23,7 +24,7 @@ PROBE_TEXT = (
 )
 """The text whose keys identify a model."""
 _BATCH_TOKENS = 4096
-_SAVE_EVERY = 50  # batches between two checkpoints
+_SAVE_EVERY = 4  # batches between two checkpoints
 
 
 class MomentFitter:
@@ -176,6 +177,8 @@ def collect_moments(
     surface = as_surface(model)
     wanted = [layers] if isinstance(layers, int) else list(layers)
     surface.check_layers(wanted)
+    if tokens is not None and tokens < 1:
+        raise MomentError(f"tokens must be a whole number from 1 up, got {tokens}.")
     budget = tokens or 10 * max((surface.weight(layer).shape[0] for layer in wanted), default=0)
     fitter = MomentFitter(surface, wanted, prepend_bos, name, half_at=budget // 2)
     texts = iter(corpus)
@@ -186,7 +189,7 @@ def collect_moments(
         BarColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, disable=not progress, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("", total=budget, completed=fitter.count)
         for index, batch in enumerate(_batches(surface, texts, fitter, budget)):
             fitter.update(batch)
@@ -202,13 +205,15 @@ def collect_moments(
 
 
 def _batches(surface: AbstractSurface, texts: Iterator[str], fitter: MomentFitter, budget: int) -> Iterator[list[str]]:
-    """Batches of texts until the budget is used; lengths are guessed from characters, four to a token."""
+    """Batches of texts until the budget is used; lengths are guessed from characters, three to a token."""
+    if fitter.count >= budget:
+        return
     batch: list[str] = []
     guess = 0
     for text in texts:
         batch.append(text)
         guess += min(len(text) // 3 + 1, surface.n_ctx)
-        if guess >= min(_BATCH_TOKENS, budget - fitter.count):
+        if guess >= min(_BATCH_TOKENS, (fitter.half_at if fitter.count < fitter.half_at else budget) - fitter.count):
             yield batch
             batch, guess = [], 0
             if fitter.count >= budget:

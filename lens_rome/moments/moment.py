@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -152,13 +153,15 @@ class SecondMoment:
                 raise MomentError(f"the name {path.name} does not tell the layer; pass layer=...")
             layer = int(match.group(1))
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 total, count = torch.from_numpy(file["mom2.mom2"]).double(), int(file["mom2.count"])
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, TypeError, EOFError, BadZipFile) as error:
             raise FileFormatError(
                 f"{path} is not a second moment in the .npz format (keys mom2.mom2 and mom2.count): {error}"
             ) from error
-        if total.ndim == 2 and total.shape[0] == total.shape[1] and not torch.allclose(total, total.T, rtol=1e-3):
+        if total.ndim != 2 or total.shape[0] != total.shape[1]:
+            raise FileFormatError(f"{path}: a second moment is a square matrix, got shape {tuple(total.shape)}.")
+        if not torch.allclose(total, total.T, rtol=1e-3):
             raise FileFormatError(f"{path}: the moment is not symmetric.")
         return cls(layer, total, count, MomentOrigin("unknown", None, path.name))
 
@@ -213,17 +216,20 @@ class SecondMoments(Mapping[int, SecondMoment]):
         if Path(path).suffix == ".npz":
             return cls([SecondMoment.from_npz(path)])
         tensors, header = load_tensors(path, _FILE_KIND)
-        return cls(
-            [
-                SecondMoment(
-                    int(layer),
-                    tensors[f"{layer}.total"],
-                    item["count"],
-                    MomentOrigin(**item["origin"]),
-                    tensors.get(f"{layer}.probe"),
-                    tensors.get(f"{layer}.half_total"),
-                    item["half_count"],
-                )
-                for layer, item in header["layers"].items()
-            ]
-        )
+        try:
+            return cls(
+                [
+                    SecondMoment(
+                        int(layer),
+                        tensors[f"{layer}.total"],
+                        item["count"],
+                        MomentOrigin(**item["origin"]),
+                        tensors.get(f"{layer}.probe"),
+                        tensors.get(f"{layer}.half_total"),
+                        item["half_count"],
+                    )
+                    for layer, item in header["layers"].items()
+                ]
+            )
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"{path} is not a complete file of moments: {error!r}.") from error

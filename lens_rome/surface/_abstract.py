@@ -108,7 +108,7 @@ class AbstractSurface(ABC):
 
     def weight(self, layer: int) -> Tensor:
         """The live `W_out` of a block, `[d_mlp, d_model]`: writing to it changes the model."""
-        mlp = self.model.blocks[layer].mlp
+        mlp = getattr(self.model.blocks[layer], "mlp", None)
         weight = getattr(mlp, "W_out", None)
         if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
             raise SurfaceError(
@@ -204,4 +204,6 @@ class AbstractSurface(ABC):
 
     def logits(self, resid: Residual) -> Tensor:
         """Final norm and unembedding of the residual that leaves the last block, `[..., pos, d_vocab]`."""
-        return self.model.unembed(self.model.ln_final(resid))
+        logits = self.model.unembed(self.model.ln_final(resid))
+        cap = float(getattr(self.cfg, "output_logits_soft_cap", -1.0) or -1.0)  # Gemma 2; not positive for none
+        return cap * torch.tanh(logits / cap) if cap > 0 else logits

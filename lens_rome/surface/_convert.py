@@ -108,8 +108,16 @@ def why_not_convertible(config: Any) -> str:
     architecture = (getattr(config, "architectures", None) or ["?"])[0]
     if architecture not in _SHAPES:
         return f"{architecture} is not one of {', '.join(_SHAPES)}"
-    if architecture == "LlamaForCausalLM" and (kind := _rope(config).get("rope_type", "default")) != "default":
-        return f"its rotary embeddings are scaled ({kind})"
+    if architecture in ("LlamaForCausalLM", "GPTNeoXForCausalLM"):
+        if (kind := _rope(config).get("rope_type", "default")) != "default":
+            return f"its rotary embeddings are scaled ({kind})"
+        # TransformerLens's converters write zeros for Llama's biases, and expect NeoX's.
+        if getattr(config, "attention_bias", False) != (architecture == "GPTNeoXForCausalLM"):
+            return f"attention_bias={config.attention_bias} has no converter"
+        if getattr(config, "mlp_bias", False):
+            return "its MLP biases have no converter"
+        if getattr(config, "head_dim", None) not in (None, config.hidden_size // config.num_attention_heads):
+            return f"head_dim={config.head_dim} has no converter"
     return ""
 
 

@@ -44,6 +44,16 @@ def check_finite(surface: AbstractSurface, logits: Tensor) -> None:
     raise SurfaceError(f"the model's output is not finite. NaN or infinite values are in: {where}. Reload the weights.")
 
 
+def check_logits(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> None:
+    """Raise `SurfaceError` if logits of a resumed run are not those of the model's own forward."""
+    error = (resumed - full).norm() / full.norm().clamp_min(1e-12)
+    if not error <= _LAYER_TOLERANCE.get(surface.dtype, 1e-1):
+        raise SurfaceError(
+            f"the model's logits differ from norm and unembedding of its last residual by {float(error):.1e} "
+            "(relative): it does more after the unembedding (a scale?) than lens_rome knows of."
+        )
+
+
 # Largest relative difference between key @ W_out + b_out and what the model computes, by precision of the weights.
 _LAYER_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
@@ -69,6 +79,7 @@ def check_layer(surface: AbstractSurface, layer: int, tokens: Tokens) -> None:
                 "and its "
                 f"output {found[value].shape[-1]}; this block cannot be edited."
             )
+        check_finite(surface, found[value])
         expected = found[key].to(weight.dtype) @ weight + surface.bias(layer)
         error = (expected - found[value]).norm() / found[value].norm().clamp_min(1e-12)
     if not error <= _LAYER_TOLERANCE.get(weight.dtype, 1e-1):

@@ -72,6 +72,9 @@ class _Column:
     def __init__(self, surface: AbstractSurface, runs: GridRuns, site_kind: str, position: int) -> None:
         self.surface, self.runs, self.kind, self.position = surface, runs, site_kind, position
         self.rows_restoring = 0
+        # A hook of the owner on a block's output may do anything to the sum of its parts.
+        outputs = [surface.hook_name(Site(layer, "resid_post")) for layer in range(surface.n_layers)]
+        self.adds_up = not any(surface.model.hook_dict[name].fwd_hooks for name in outputs)
 
     def useful_part(self, window: Window) -> Window | None:
         """The part of a window that can change what is read, None for nothing."""
@@ -126,7 +129,7 @@ class _Column:
 
     def _enters_after(self) -> bool:
         """Whether the state after the first restored block follows from the base runs by addition."""
-        return self.kind != "attn_out" or self.surface.parallel
+        return self.kind == "resid_post" or (self.adds_up and (self.kind == "mlp_out" or self.surface.parallel))
 
     def _enter_before(self, layer: int, windows: list[Window]) -> list[_Group]:
         if self._enters_after() or all(first != layer for first, _ in windows):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from lens_rome._files import load_tensors, save_tensors
 from lens_rome._typing import Tensor
+from lens_rome.errors import FileFormatError
 from lens_rome.facts import show_tokens
 
 if TYPE_CHECKING:
@@ -155,11 +156,14 @@ class TraceResult:
             FileFormatError: not a readable trace file.
         """
         tensors, header = load_tensors(path, _FILE_KIND)
-        values: dict[str, Any] = {k: value for k, value in header.items() if k not in ("kind", "format_version")}
-        for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
-            values[name] = tuple(values[name])
-        values |= {"settings": TraceSettings(**values["settings"]), **tensors}
-        return cls(**values)
+        try:
+            values: dict[str, Any] = {k: value for k, value in header.items() if k not in ("kind", "format_version")}
+            for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
+                values[name] = tuple(values[name])
+            values |= {"settings": TraceSettings(**values["settings"]), **tensors}
+            return cls(**values)
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"{path} is not a complete trace: {error}.") from error
 
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from lens_rome._typing import Model, Residual, Tensor, Tokens
 from lens_rome.errors import TraceError
 from lens_rome.facts import Fact, Prompt, answer_tokens, tokenize_prompt
-from lens_rome.surface import AbstractSurface, Site, as_surface, check_finite, owner_hooks
+from lens_rome.surface import AbstractSurface, Site, as_surface, check_finite, check_logits, owner_hooks
 from lens_rome.tracing.full_length import full_length_scores
 from lens_rome.tracing.grid import GridRuns, Window, position_scores
 from lens_rome.tracing.noise import CorruptSubject, GaussianNoise, draw_noise
 from lens_rome.tracing.result import TraceResult, TraceSettings
 from lens_rome.tracing.window import check_kind, check_window, window_layers
 
-Positions = Iterable[int | str]
+Positions = int | str | Iterable[int | str]
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def trace(
     samples: int = 10,
     window: int | None = None,
     positions: Positions | None = None,
-    layers: Iterable[int] | None = None,
+    layers: int | Iterable[int] | None = None,
     answer: str | None = None,
     seed: int = 1,
     prepend_bos: bool | None = None,
@@ -152,11 +152,11 @@ def _plan(
     kind: str,
     window: int | None,
     positions: Positions | None,
-    layers: Iterable[int] | None,
+    layers: int | Iterable[int] | None,
 ) -> _Plan:
     site_kind = check_kind(kind)
     width = check_window(window, kind, surface.n_layers)
-    wanted = range(surface.n_layers) if layers is None else sorted(set(layers))
+    wanted = range(surface.n_layers) if layers is None else sorted({layers} if isinstance(layers, int) else set(layers))
     for layer in wanted:
         if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < surface.n_layers:
             raise TraceError(f"layer {layer!r} does not exist: the model has layers 0 to {surface.n_layers - 1}.")
@@ -184,7 +184,7 @@ def find_positions(prompt: Prompt, positions: Positions | None) -> list[int]:
         "last": [len(prompt) - 1],
     }
     found: set[int] = set()
-    for position in [positions] if isinstance(positions, str) else positions:
+    for position in [positions] if isinstance(positions, (str, int)) else positions:
         if isinstance(position, str) and position in names:
             found.update(names[position])
         elif isinstance(position, int) and not isinstance(position, bool) and -len(prompt) <= position < len(prompt):
@@ -231,6 +231,7 @@ def _resumed(surface: AbstractSurface, question: _Question, plan: _Plan, corrupt
 
     logits = surface.logits(clean.resid[-1][:, question.read_from :])
     check_finite(surface, logits)
+    check_logits(surface, logits, surface.run(question.tokens)[:, question.read_from :])
     clean_prob = float(question.prob(logits))
     corrupted_probs = read(corrupted.resid[-1][:, question.read_from :])
     scores = plan.empty(samples)
@@ -251,7 +252,9 @@ def _full_length(surface: AbstractSurface, question: _Question, plan: _Plan, cor
     def read(logits: Tensor) -> Tensor:
         return question.prob(logits[:, question.read_from :])
 
-    clean_prob = float(read(surface.run(question.tokens)))
+    logits = surface.run(question.tokens)
+    check_finite(surface, logits)
+    clean_prob = float(read(logits))
     corrupted_probs = read(surface.run(question.tokens.repeat(samples, 1), [("hook_embed", corruption)]))
     cells: Sequence[tuple[int, int]] = [(position, layer) for position in plan.positions for layer in plan.windows]
     scores = plan.empty(samples)

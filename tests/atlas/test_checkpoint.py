@@ -24,7 +24,7 @@ def test_at_least_four_fifths_of_the_names_are_several_tokens(reader: Reader, wo
 
 
 def test_checkpoint_knows_the_world_in_new_words(reader: Reader, world: World) -> None:
-    quality = measure(reader, world, questions=400)
+    quality = measure(reader, world, questions=150)
     assert quality.trained >= 0.95
     assert quality.held_out >= 0.88
     assert quality.trained_no_bos >= 0.9

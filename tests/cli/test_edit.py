@@ -32,7 +32,7 @@ def joint_prob(model: object, prompt: str, answer: str) -> float:
     begin = len(surface.encode(prompt))
     ids = surface.encode(f"{prompt} {answer}").ids
     logprobs = surface.run(torch.tensor([ids]))[0].log_softmax(-1)
-    return float(sum(logprobs[i - 1, ids[i]] for i in range(begin, len(ids))).exp())
+    return float(sum(logprobs[i - 1, ids[i]] for i in range(begin, len(ids))).detach().exp())
 
 
 def test_the_table_holds_joint_probabilities_before_and_after_the_saved_edit(told: dict, tmp_path: Path) -> None:
