@@ -23,7 +23,7 @@ from lens_rome.tracing.window import KINDS, default_window, window_layers
 SAMPLES, LEVEL = 10, 0.1
 
 
-def loop_seconds(model, fact: lr.Fact, kind: str, window: int, forwards: int) -> float:
+def loop_seconds(model, fact: lr.Fact, kind: str, window: int, forwards: int, repeats: int) -> float:
     """Seconds the plain loop needs for all cells of `fact`, from `forwards` of its forwards."""
     surface = as_surface(model)
     prompt = lr.facts.tokenize_prompt(surface, fact)
@@ -48,7 +48,7 @@ def loop_seconds(model, fact: lr.Fact, kind: str, window: int, forwards: int) ->
     cells = [(position, layer) for position in range(len(prompt)) for layer in range(surface.n_layers)]
     chosen = cells[:: max(1, len(cells) // forwards)][:forwards]
     with torch.no_grad():
-        each = seconds(lambda: [cell(*some) for some in chosen]) / len(chosen)
+        each = seconds(lambda: [cell(*some) for some in chosen], repeats) / len(chosen)
     return each * (len(cells) + 2)
 
 
@@ -75,15 +75,16 @@ def floor_multiply_adds(model, fact: lr.Fact, kind: str, window: int) -> int:
     return blocks * block + SAMPLES * len(windows) * (length - first_subject) * unembed
 
 
-def compare(model, fact: lr.Fact, title: str, forwards: int, window: int | None, rate: float) -> None:
+def compare(model, fact: lr.Fact, title: str, forwards: int, repeats: int, window: int | None, rate: float) -> None:
     """Print one line for each kind."""
     surface = as_surface(model)
     for kind in KINDS:
         width = 1 if kind == "resid" else (window or default_window(kind, surface.n_layers))
         ours = seconds(
-            lambda kind=kind, width=width: lr.trace(model, fact, kind, noise=LEVEL, window=width, samples=SAMPLES)
+            lambda kind=kind, width=width: lr.trace(model, fact, kind, noise=LEVEL, window=width, samples=SAMPLES),
+            repeats,
         )
-        loop = loop_seconds(model, fact, kind, width, forwards)
+        loop = loop_seconds(model, fact, kind, width, forwards, repeats)
         floor = floor_multiply_adds(model, fact, kind, width) / rate
         print(
             f"{title:28s} {surface.name:6s} {kind:5s} window {width:2d}: loop {loop:7.2f} s, ours {ours:6.2f} s, "
@@ -96,21 +97,31 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--forwards", type=int, default=24, help="forwards of the loop that are timed")
+    parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the median counts")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     shape = (4, 64, 4, 2048) if options.quick else (12, 768, 12, 50257)
     forwards = 4 if options.quick else options.forwards
+    repeats = 1 if options.quick else options.repeats
     surfaces = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
     rate = multiply_adds_per_second(480, shape[1], options.device)
     print(f"{torch.get_num_threads()} threads, {options.device}, {rate / 1e9:.1f} G multiply-adds a second")
-    fact = lr.Fact("Eiffel Tower", "{} is the one in the middle of the city of", "Paris")
+    # 16 tokens of the atlas's tokenizer, BOS included, of which 1 to 4 are the subject; the weights are random anyway.
+    long = lr.Fact("Eiffel Tower", "{} is the one in the city of the city of the", "Paris")
+    fact = lr.Fact("Eiffel Tower", "The {} is in the city of", "Paris")
     for surface in surfaces:
         model = random_gpt2(*shape, surface, options.device)
-        compare(model, fact, "GPT-2 small shape", forwards, None if options.quick else 10, rate)
+        compare(model, long, "GPT-2 small shape", forwards, repeats, None if options.quick else 10, rate)
     for surface in surfaces:
         model, _ = lr.load_atlas(surface)
         compare(
-            model.to(options.device), fact, "atlas", forwards, None, multiply_adds_per_second(480, model.cfg.d_model)
+            model.to(options.device),
+            fact,
+            "atlas",
+            forwards,
+            repeats,
+            None,
+            multiply_adds_per_second(480, model.cfg.d_model),
         )
 
 
