@@ -46,11 +46,11 @@ def straightforward(model, request: lr.EditRequest, layer: int, contexts: tuple[
             optimizer.step()
 
 
-def compare(model, request: lr.EditRequest, layer: int, title: str) -> None:
+def compare(model, request: lr.EditRequest, layer: int, title: str, repeats: int) -> None:
     surface = as_surface(model)
     contexts = lr.facts.sample_contexts(surface)
-    ours = seconds(lambda: find_value(surface, request, layer, contexts, SETTINGS, "subject_last", None))
-    plain = seconds(lambda: straightforward(model, request, layer, contexts))
+    ours = seconds(lambda: find_value(surface, request, layer, contexts, SETTINGS, "subject_last", None), repeats)
+    plain = seconds(lambda: straightforward(model, request, layer, contexts), repeats)
     rows, targets = target_rows(surface, request, contexts, "subject_last", None)
     positions = rows.tokens.shape[1] - int(rows.lookup.min())
     block = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
@@ -69,16 +69,18 @@ def compare(model, request: lr.EditRequest, layer: int, title: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the median counts")
     options = parser.parse_args()
+    repeats = 1 if options.quick else options.repeats
     warnings.simplefilter("ignore")
     shape = (4, 64, 4, 2048) if options.quick else (12, 768, 12, 50257)
     surfaces = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
     request = lr.EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris")
     for surface in surfaces:
-        compare(random_gpt2(*shape, surface), request, shape[0] // 3, "GPT-2 small shape")
+        compare(random_gpt2(*shape, surface), request, shape[0] // 3, "GPT-2 small shape", repeats)
     for surface in surfaces:
         model, _ = lr.load_atlas(surface)
-        compare(model, request, lr.preset("ROME", "atlas").layer, "atlas")
+        compare(model, request, lr.preset("ROME", "atlas").layer, "atlas", repeats)
 
 
 if __name__ == "__main__":
