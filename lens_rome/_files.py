@@ -3,12 +3,14 @@
 A file appears whole or not at all: it is written under a temporary name and renamed.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -28,7 +30,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
     path = Path(path)
     if not path.parent.is_dir():
         raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
-    header = {"kind": kind, "format_version": FORMAT_VERSION, **description}
+    header = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": _digest(tensors), **description}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -64,4 +66,15 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
             f"{path} has format version {header['format_version']}, this lens_rome reads up to {FORMAT_VERSION}. "
             "Update lens_rome."
         )
+    if header.pop("sha256", None) not in (None, _digest(tensors)):
+        raise FileFormatError(f"{path} is corrupt: its numbers are not those that were written. Take another copy.")
     return tensors, header
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names and bytes of all tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode() + b"\0")
+        digest.update(tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
