@@ -63,14 +63,10 @@ def trace(
     surface = as_surface(model)
     prompt = tokenize_prompt(surface, fact, prepend_bos)
     spec = GaussianNoise.parse(noise)
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise TraceError(f"samples must be a whole number from 1 up, got {samples!r}.")
     plan = _plan(surface, prompt, kind, window, positions, layers)
     question = _question(surface, prompt, answer)
     level = spec.resolve(surface, [fact.subject])
-    corruption = CorruptSubject(
-        draw_noise(level, samples, prompt.subject_span, surface.d_model, seed), prompt.subject_span
-    )
+    corruption = _corruption(surface, prompt, level, samples, seed)
     foreign = owner_hooks(model)
     run = _full_length if foreign else _resumed
     clean_prob, corrupted, scores = run(surface, question, plan, corruption)
@@ -102,6 +98,12 @@ def trace(
         settings,
         (f"runs were full length: hooks at {', '.join(foreign[:3])}",) if foreign else (),
     ).warn_if_weak()
+
+
+def _corruption(surface: AbstractSurface, prompt: Prompt, level: float, samples: int, seed: int) -> CorruptSubject:
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise TraceError(f"samples must be a whole number from 1 up, got {samples!r}.")
+    return CorruptSubject(draw_noise(level, samples, prompt.subject_span, surface.d_model, seed), prompt.subject_span)
 
 
 @dataclass(frozen=True)
