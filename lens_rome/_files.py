@@ -59,6 +59,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise FileFormatError(
             f"{path} is not a readable lens_rome file (truncated, corrupt, or written by another program): {error}"
         ) from error
+    if not isinstance(header, dict):
+        raise FileFormatError(f"{path} is not a lens_rome file: its description is not a JSON object.")
     if header.get("kind") != kind:
         raise FileFormatError(f"{path} holds a {header.get('kind')!r}, expected a {kind!r}.")
     if header.get("format_version", 0) > FORMAT_VERSION:

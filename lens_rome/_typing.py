@@ -1,8 +1,7 @@
 """Names of tensor axes used in shape annotations, and the aliases built from them.
 
 Axes: `batch pos layer head d_model d_mlp d_vocab rank sample`. A row vector times a matrix is TransformerLens's
-    convention
-everywhere: `out = key @ W_out` with `W_out: [d_mlp, d_model]`; the papers' `W` is our transpose.
+convention everywhere: `out = key @ W_out` with `W_out: [d_mlp, d_model]`; the papers' `W` is our transpose.
 """
 
 from collections.abc import Callable
@@ -14,7 +13,6 @@ from jaxtyping import Float, Int
 Tensor = torch.Tensor
 Tokens = Int[Tensor, "batch pos"]
 Residual = Float[Tensor, "batch pos d_model"]
-Logits = Float[Tensor, "batch pos d_vocab"]
 Weight = Float[Tensor, "d_in d_out"]
 
 HookFunction = Callable[..., Tensor | None]

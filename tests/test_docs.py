@@ -111,3 +111,10 @@ def test_blocks_share_a_namespace_and_a_failure_names_its_line(tmp_path: Path) -
 def test_a_block_without_an_end_is_an_error() -> None:
     with pytest.raises(ValueError, match="begins at line 2"):
         python_blocks("```python\na = 1\n")
+
+
+def test_no_page_holds_a_figure_that_is_still_to_be_measured() -> None:
+    notebooks = sorted((ROOT / "examples").glob("*.ipynb"))
+    for path in [*PAGES, ROOT / "CHANGELOG.md", *notebooks]:
+        found = re.search(r"@@|FIGURES|TODO|TBD|XXX", path.read_text(encoding="utf-8"))
+        assert found is None, f"{path.name}: {found and found[0]!r}"

@@ -241,9 +241,11 @@ class Edit:
                     {part: tensors[f"{place[0]}.{place[1]}.{part}"] for part in ("left", "right")}
                 )
                 bases[place] = Base(**change)
-        except (KeyError, TypeError) as error:
+            return cls(deltas, bases, header.get("provenance", {}))
+        except FileFormatError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FileFormatError(f"{path} is not a complete edit file: {error!r}.") from error
-        return cls(deltas, bases, header.get("provenance", {}))
 
     def __repr__(self) -> str:
         requests: Sequence[dict[str, str]] = self.provenance.get("requests", ())

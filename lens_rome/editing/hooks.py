@@ -9,8 +9,6 @@ from lens_rome.surface import AbstractSurface, Site
 class LowRankHook:
     """Reads the key at the input of `W_out` and adds `(key @ left) @ right` at its output. Indifferent to positions."""
 
-    position_free = True
-
     def __init__(self, delta: LowRankDelta, surface: AbstractSurface, layer: int) -> None:
         weight = surface.weight(layer)
         self.left, self.right = (factor.to(weight) for factor in (delta.left, delta.right))

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
-from lens_rome.editing.rows import at_positions, prompt_rows
+from lens_rome.editing.rows import at_positions, check_contexts, prompt_rows
 from lens_rome.facts import EditRequest
-from lens_rome.surface import AbstractSurface, Site, as_surface
+from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,9 @@ def compute_key(
 
     Raises:
         SubjectSpanError, SurfaceError: as for any prompt and layer.
+        EditError: contexts that do not begin with the bare prompt, or an unknown lookup.
     """
     surface = as_surface(model)
+    check_contexts(contexts)
+    check_layer(surface, layer)
     return read_keys(surface, request, layer, contexts, lookup, prepend_bos).keys.mean(0)

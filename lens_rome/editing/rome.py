@@ -18,7 +18,7 @@ from lens_rome._typing import Model, Tensor
 from lens_rome.editing.delta import LowRankDelta
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
-from lens_rome.editing.rows import lookup_position
+from lens_rome.editing.rows import check_contexts, lookup_position
 from lens_rome.editing.value import Value, ValueSettings, find_value
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, answer_tokens, sample_contexts
@@ -60,10 +60,8 @@ class _RankOneEditor:
     name: ClassVar[str]
 
     def __post_init__(self) -> None:
-        if self.contexts is not None and (not self.contexts or self.contexts[0] != ""):
-            raise EditError(
-                "contexts must begin with '' (the bare prompt); texts after it end with their own separating space."
-            )
+        if self.contexts is not None:
+            check_contexts(self.contexts)
 
     def edit(self, model: Model, requests: EditRequest | Sequence[EditRequest], *, moments: Moments = None) -> Edit:
         """One edit that holds all requests, made one after another, each on the model with the earlier ones in it.
@@ -165,7 +163,7 @@ class _Plan:
     def make(cls, editor: _RankOneEditor, surface: AbstractSurface, moments: Moments) -> "_Plan":
         surface.check_layers([editor.layer])
         bos = surface.prepends_bos(editor.prepend_bos)
-        check_layer(surface, editor.layer, torch.tensor([surface.encode("The check of a layer", bos).ids]))
+        check_layer(surface, editor.layer)
         moment = moment_for(surface, editor.layer, moments, bos)
         contexts = (
             editor.contexts

@@ -16,6 +16,15 @@ LOOKUPS = ("subject_last", "subject_first", "subject_first_after_last", "last")
 """Tokens at which a fact can be looked up; all published settings use the subject's last."""
 
 
+def check_contexts(contexts: Sequence[str]) -> None:
+    """Raise `EditError` unless `contexts` are texts that begin with the empty one (the bare prompt)."""
+    if isinstance(contexts, str) or not contexts or contexts[0] != "":
+        raise EditError(
+            f"contexts must begin with '' (the bare prompt); texts after it end with their own separating space. Got "
+            f"{contexts!r}."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Prompts padded on the right, one row each."""

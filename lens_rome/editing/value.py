@@ -11,11 +11,20 @@ import torch
 from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
-from lens_rome.editing.rows import Rows, at_positions, prompt_rows, target_rows
+from lens_rome.editing.rows import Rows, at_positions, check_contexts, prompt_rows, target_rows
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest
 from lens_rome.moments import pad_right
-from lens_rome.surface import AbstractSurface, Site, as_surface, attached, check_finite, frozen_parameters, owner_hooks
+from lens_rome.surface import (
+    AbstractSurface,
+    Site,
+    as_surface,
+    attached,
+    check_finite,
+    check_layer,
+    frozen_parameters,
+    owner_hooks,
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,10 @@ def compute_value(
     Raises:
         SurfaceError, SubjectSpanError, EditError: unsupported model, unusable target, settings out of range.
     """
-    return find_value(as_surface(model), request, layer, contexts, settings or ValueSettings(), lookup, prepend_bos)
+    surface = as_surface(model)
+    check_contexts(contexts)
+    check_layer(surface, layer)
+    return find_value(surface, request, layer, contexts, settings or ValueSettings(), lookup, prepend_bos)
 
 
 def find_value(
@@ -140,6 +152,11 @@ class _Problem:
     ) -> None:
         self.surface, self.value_site = surface, Site(layer, "value")
         rows, self.targets = target_rows(surface, request, contexts, lookup, prepend_bos)
+        if layer == surface.n_layers - 1 and bool((rows.lookup < rows.ends).any()):
+            raise EditError(
+                f"layer {layer} is the last: what it writes at the token {lookup!r} reaches no later token, so it "
+                "cannot change what the model says. Edit a lower layer, or look up at 'last'."
+            )
         self.rows = _with_kl_row(surface, request, rows, lookup, prepend_bos)
         # Where each row's target is predicted, then the lookup of the KL row, as flat (row, position) pairs.
         count = self.targets.shape[1]

@@ -7,7 +7,6 @@ from lens_rome.facts.fact import Fact as Fact
 from lens_rome.facts.fact import fill_template as fill_template
 from lens_rome.facts.prompt import Prompt as Prompt
 from lens_rome.facts.prompt import answer_tokens as answer_tokens
-from lens_rome.facts.prompt import find_subject as find_subject
 from lens_rome.facts.prompt import show_tokens as show_tokens
 from lens_rome.facts.prompt import token_span as token_span
 from lens_rome.facts.prompt import tokenize_prompt as tokenize_prompt

@@ -5,7 +5,7 @@ here.
 from dataclasses import dataclass, field
 from typing import Any
 
-from lens_rome.errors import FactError
+from lens_rome.errors import FactError, SubjectSpanError
 
 
 def fill_template(template: str, subject: str) -> str:
@@ -99,6 +99,25 @@ class Fact:
     def prompt(self) -> str:
         """The template with the subject filled in."""
         return fill_template(self.template, self.subject)
+
+    @classmethod
+    def from_prompt(cls, prompt: str, subject: str, target: str, relation: str = "") -> "Fact":
+        """The fact whose subject is the first occurrence of `subject` in a text without a slot.
+
+        >>> Fact.from_prompt("The Eiffel Tower is in", "Eiffel Tower", "Paris").template
+        'The {} is in'
+
+        Raises:
+            SubjectSpanError: the subject does not occur.
+        """
+        if not subject.strip() or subject not in prompt:
+            raise SubjectSpanError(
+                f"subject {subject!r} is not in the prompt {prompt!r}. Check the spelling, or give a Fact whose "
+                "template has '{}' where the subject goes."
+            )
+        if "{}" in prompt:
+            raise FactError(f"the prompt {prompt!r} has a slot '{{}}' already; give Fact(subject, template, target).")
+        return cls(subject, prompt.replace(subject, "{}", 1), target, relation)
 
     def rewrite(self, target_new: str) -> EditRequest:
         """The request that this fact's object become `target_new`."""

@@ -61,24 +61,6 @@ def tokenize_prompt(
     return Prompt(text, encoding.ids, encoding.strings, fact.subject, span, encoding.prepend_bos)
 
 
-def find_subject(surface: AbstractSurface, text: str, subject: str, prepend_bos: bool | None = None) -> Prompt:
-    """Tokenise a text without a slot and locate the first occurrence of `subject` in it.
-
-    Raises:
-        SubjectSpanError: the subject does not occur.
-    """
-    encoding = surface.encode(text, prepend_bos)
-    start = text.find(subject)
-    if not subject or start < 0:
-        raise SubjectSpanError(
-            f"subject {subject!r} is not in the prompt {text!r} ({len(encoding)} tokens: "
-            f"{show_tokens(encoding.strings)}). "
-            "Check the spelling, or give a Fact whose template has '{}' where the subject goes."
-        )
-    span = token_span(encoding, (start, start + len(subject)))
-    return Prompt(text, encoding.ids, encoding.strings, subject, span, encoding.prepend_bos)
-
-
 def token_span(encoding: Encoding, characters: tuple[int, int]) -> tuple[int, int]:
     """Half-open range of the tokens that overlap a half-open range of characters.
 

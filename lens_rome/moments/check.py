@@ -2,14 +2,10 @@
 
 import warnings
 
-import torch
-
 from lens_rome.errors import MomentError
 from lens_rome.moments.collect import probe_keys
-from lens_rome.moments.moment import SecondMoment, SecondMoments
+from lens_rome.moments.moment import SecondMoment, SecondMoments, same_keys
 from lens_rome.surface import AbstractSurface
-
-_SAME_MODEL = 0.99  # smallest cosine between stored and present keys of the probe text
 
 
 def moment_for(
@@ -62,14 +58,9 @@ def _check_probe(surface: AbstractSurface, moment: SecondMoment) -> None:
         )
         return
     keys = probe_keys(surface, [moment.layer], moment.origin.prepend_bos)[moment.layer]
-    if keys.shape == moment.probe.shape:
-        cosine = float(torch.cosine_similarity(keys, moment.probe, dim=-1).mean())
-        if cosine > _SAME_MODEL:
-            return
-        found = f"its keys of the probe text have cosine {cosine:.3f} with this model's"
-    else:
-        found = "the probe text has another number of tokens there"
+    if same_keys(keys, moment.probe):
+        return
     raise MomentError(
         f"the moment of layer {moment.layer} was collected from {moment.origin.model!r}, not from this model: "
-        f"{found}. Collect it again."
+        "their keys of the probe text differ. Collect it again."
     )

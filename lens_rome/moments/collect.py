@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lens_rome._typing import Model, Tensor
 from lens_rome.errors import MomentError
-from lens_rome.moments.moment import MomentOrigin, SecondMoment, SecondMoments
+from lens_rome.moments.moment import MomentOrigin, SecondMoment, SecondMoments, same_keys
 from lens_rome.surface import AbstractSurface, Site, as_surface
 
 PROBE_TEXT = (
@@ -73,8 +73,7 @@ class MomentFitter:
 
     def _tokens(self, text: str) -> list[int]:
         ids = self.surface.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        bos = [self.surface.tokenizer.bos_token_id] if self.origin.prepend_bos else []
-        return [*bos, *ids][: self.surface.n_ctx]
+        return [*_bos(self.surface, self.origin.prepend_bos), *ids][: self.surface.n_ctx]
 
     def result(self) -> SecondMoments:
         """The moments so far."""
@@ -106,6 +105,8 @@ class MomentFitter:
             self.origin.prepend_bos,
             self.origin.corpus,
         )
+        probes = probe_keys(self.surface, sorted(set(self.layers) & set(saved)), self.origin.prepend_bos)
+        same &= all(same_keys(keys, saved[layer].probe) for layer, keys in probes.items())
         for text in islice(texts, first.origin.n_texts):
             self._digest.update(text.encode() + b"\0")
         if not same or sorted(saved) != self.layers or self._digest.hexdigest() != first.origin.texts_digest:
@@ -138,11 +139,20 @@ def pad_right(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
     return tokens, mask
 
 
+def _bos(surface: AbstractSurface, prepend_bos: bool | None) -> list[int]:
+    if not surface.prepends_bos(prepend_bos):
+        return []
+    if surface.tokenizer.bos_token_id is None:
+        raise MomentError("the tokenizer has no BOS token; pass prepend_bos=False.")
+    return [surface.tokenizer.bos_token_id]
+
+
 @torch.no_grad()
 def probe_keys(surface: AbstractSurface, layers: Iterable[int], prepend_bos: bool | None) -> dict[int, Tensor]:
     """Keys of the probe text, by layer, `[pos, d_mlp]`, float32 on the CPU."""
-    skip = [surface.tokenizer.bos_token_id] if surface.prepends_bos(prepend_bos) else []
-    ids = [*skip, *surface.tokenizer(PROBE_TEXT, add_special_tokens=False)["input_ids"]][: surface.n_ctx]
+    ids = [*_bos(surface, prepend_bos), *surface.tokenizer(PROBE_TEXT, add_special_tokens=False)["input_ids"]][
+        : surface.n_ctx
+    ]
     sites = [Site(layer, "key") for layer in layers]
     found = surface.read(torch.tensor([ids]), sites)
     return {site.layer: found[site][0].float().cpu() for site in sites}

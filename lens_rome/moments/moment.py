@@ -19,6 +19,13 @@ from lens_rome._typing import Tensor
 from lens_rome.errors import FileFormatError, MomentError
 
 _FILE_KIND = "moments"
+_SYMMETRY = 1e-3  # largest difference between two mirrored entries, in units of their dimensions' root mean squares
+_SAME_MODEL = 0.99  # smallest mean cosine between two models' keys of the probe text
+
+
+def same_keys(keys: Float[Tensor, "pos d_mlp"], others: Float[Tensor, "probe d_mlp"]) -> bool:
+    """Whether two models' keys of the probe text are so alike that the models are the same."""
+    return keys.shape == others.shape and float(torch.cosine_similarity(keys, others, dim=-1).mean()) > _SAME_MODEL
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,11 @@ class SecondMoment:
         )
         if mine != theirs:
             raise MomentError(f"cannot add moments of different (layer, width, model, BOS): {mine} and {theirs}.")
+        if self.probe is not None and other.probe is not None and not same_keys(self.probe, other.probe):
+            raise MomentError(
+                f"cannot add the moments of layer {self.layer}: both models are called {self.origin.model!r}, but "
+                "their keys of the probe text differ, so they are not the same model."
+            )
         origin = replace(
             self.origin,
             corpus=f"{self.origin.corpus} + {other.origin.corpus}",
@@ -161,9 +173,10 @@ class SecondMoment:
             ) from error
         if total.ndim != 2 or total.shape[0] != total.shape[1]:
             raise FileFormatError(f"{path}: a second moment is a square matrix, got shape {tuple(total.shape)}.")
-        if not torch.allclose(total, total.T, rtol=1e-3):
+        scale = total.diagonal().clamp_min(0).sqrt()
+        if not ((total - total.T).abs() <= _SYMMETRY * scale[:, None] * scale).all():
             raise FileFormatError(f"{path}: the moment is not symmetric.")
-        return cls(layer, total, count, MomentOrigin("unknown", None, path.name))
+        return cls(layer, total, count, MomentOrigin("unknown", False, path.name))
 
     def __repr__(self) -> str:
         source = f"{self.count} tokens of {self.origin.corpus!r} in {self.origin.model!r}"
@@ -231,5 +244,5 @@ class SecondMoments(Mapping[int, SecondMoment]):
                     for layer, item in header["layers"].items()
                 ]
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FileFormatError(f"{path} is not a complete file of moments: {error!r}.") from error

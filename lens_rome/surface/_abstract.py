@@ -180,7 +180,6 @@ class AbstractSurface(ABC):
         tokens: Tokens,
         hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = (),
         keep: Sequence[Site] = (),
-        stop_at_layer: int | None = None,
     ) -> BaseRun:
         """Run full sequences block by block and keep what a resumed run needs, and the sites of `keep`."""
 

@@ -92,7 +92,6 @@ class BridgeSurface(AbstractSurface):
         tokens: Tokens,
         hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = (),
         keep: Sequence[Site] = (),
-        stop_at_layer: int | None = None,
     ) -> BaseRun:
         tokens = tokens.to(self.device)
         names = {site: self.hook_name(site) for site in keep}
@@ -101,7 +100,7 @@ class BridgeSurface(AbstractSurface):
         resid, keys, values = [], [], []
         with attached(self.model, [*hooks, *reader.hooks]):
             state = self._forward(tokens, stop_at_layer=0)
-            for layer in range(self.n_layers if stop_at_layer is None else stop_at_layer):
+            for layer in range(self.n_layers):
                 cache = _EarlierPositions(None, None)
                 resid.append(state)
                 state = self._call(layer, calls[layer], state, cache)

@@ -36,7 +36,6 @@ class HookedSurface(AbstractSurface):
         tokens: Tokens,
         hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = (),
         keep: Sequence[Site] = (),
-        stop_at_layer: int | None = None,
     ) -> BaseRun:
         tokens = tokens.to(self.device)
         names = {site: self.hook_name(site) for site in keep}
@@ -44,7 +43,7 @@ class HookedSurface(AbstractSurface):
         entries, resid = [], []
         with attached(self.model, [*hooks, *reader.hooks]):
             state = self._forward(tokens, stop_at_layer=0)
-            for block in self.model.blocks[: self.n_layers if stop_at_layer is None else stop_at_layer]:
+            for block in self.model.blocks:
                 entry = CacheEntry.init_cache_entry(self.cfg, state.device, tokens.shape[0])
                 resid.append(state)
                 state = block(state, past_kv_cache_entry=entry)

@@ -15,7 +15,7 @@ class BaseRun:
 
     tokens: Tokens
     resid: tuple[Tensor, ...]
-    """`resid[l]`: residual entering block l, `[batch, pos, d_model]`; the last one leaves the last block that ran."""
+    """`resid[l]`: residual entering block l, `[batch, pos, d_model]`; the last one leaves the last block."""
     keys: tuple[Tensor, ...]
     """Attention keys by layer, in the surface's own layout."""
     values: tuple[Tensor, ...]

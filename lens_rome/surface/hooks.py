@@ -71,12 +71,15 @@ def _torch_hooks(module: nn.Module) -> Iterator[tuple[int, object]]:
 
 
 def _is_internal(hook: object) -> bool:
-    return getattr(hook, "__module__", "").startswith(("transformer_lens", "transformers", "lens_rome"))
+    package = str(getattr(hook, "__module__", "")).split(".")[0]
+    return package in ("transformer_lens", "transformers", "lens_rome")
 
 
 @contextmanager
 def silenced(model: Model) -> Iterator[None]:
-    """No hook of anybody fires inside: for runs that only look how the model is built."""
+    """No hook on a hook point fires inside (plain torch hooks on modules do): for runs that only look how the model is
+    built.
+    """
     points = {id(point): point for point in model.hook_dict.values()}
     saved = [(point, point._forward_hooks.copy()) for point in points.values() if point._forward_hooks]
     for point, _ in saved:

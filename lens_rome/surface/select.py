@@ -2,7 +2,7 @@
 
 import torch
 
-from lens_rome._typing import Model, Tensor, Tokens
+from lens_rome._typing import Model, Tensor
 from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface._bridge import BridgeSurface
@@ -58,19 +58,21 @@ def check_logits(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> Non
 _LAYER_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
 
-def check_layer(surface: AbstractSurface, layer: int, tokens: Tokens) -> None:
-    """Make sure that in this block `key @ W_out + b_out` is what the value site reads.
+def check_layer(surface: AbstractSurface, layer: int) -> None:
+    """Make sure that in this block `key @ W_out + b_out` is what the value site reads, on a short text.
 
     Folded weights, gates after the key, mixtures of experts and transposed layouts fail here instead of giving a
     wrong edit.
 
     Raises:
-        SurfaceError: the two differ, or the weight is not finite.
+        SurfaceError: no such layer, the two differ, or the weight is not finite.
     """
+    surface.check_layers([layer])
     weight = surface.weight(layer)
     if not torch.isfinite(weight).all():
         raise SurfaceError(f"W_out of layer {layer} holds NaN or infinite values. Reload the weights.")
     key, value = Site(layer, "key"), Site(layer, "value")
+    tokens = torch.tensor([surface.encode("The check of a layer").ids])
     with torch.no_grad():
         found = surface.read(tokens, [key, value])
         if found[key].shape[-1] != weight.shape[0] or found[value].shape[-1] != weight.shape[1]:

@@ -162,7 +162,7 @@ class TraceResult:
                 values[name] = tuple(values[name])
             values |= {"settings": TraceSettings(**values["settings"]), **tensors}
             return cls(**values)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FileFormatError(f"{path} is not a complete trace: {error}.") from error
 
     def describe(self) -> dict[str, Any]:

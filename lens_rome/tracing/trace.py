@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
@@ -158,11 +159,7 @@ def _plan(
 ) -> _Plan:
     site_kind = check_kind(kind)
     width = check_window(window, kind, surface.n_layers)
-    wanted = range(surface.n_layers) if layers is None else sorted({layers} if isinstance(layers, int) else set(layers))
-    for layer in wanted:
-        if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer < surface.n_layers:
-            raise TraceError(f"layer {layer!r} does not exist: the model has layers 0 to {surface.n_layers - 1}.")
-    windows = {layer: window_layers(layer, width, surface.n_layers) for layer in wanted}
+    windows = {layer: window_layers(layer, width, surface.n_layers) for layer in find_layers(surface, layers)}
     return _Plan(
         site_kind,
         width,
@@ -172,6 +169,23 @@ def _plan(
         len(prompt),
         prompt.subject_span[0],
     )
+
+
+def find_layers(surface: AbstractSurface, layers: int | Iterable[int] | None) -> list[int]:
+    """Layers in order, all for None; `TraceError` for one that the model does not have."""
+    if layers is None:
+        return list(range(surface.n_layers))
+    found: set[int] = set()
+    for layer in layers if isinstance(layers, Iterable) else [layers]:
+        if not is_whole(layer) or not 0 <= layer < surface.n_layers:
+            raise TraceError(f"layer {layer!r} does not exist: the model has layers 0 to {surface.n_layers - 1}.")
+        found.add(int(layer))
+    return sorted(found)
+
+
+def is_whole(value: object) -> bool:
+    """Whether `value` is a whole number, Python's or NumPy's, and not a truth value."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def find_positions(prompt: Prompt, positions: Positions | None) -> list[int]:
@@ -186,11 +200,11 @@ def find_positions(prompt: Prompt, positions: Positions | None) -> list[int]:
         "last": [len(prompt) - 1],
     }
     found: set[int] = set()
-    for position in [positions] if isinstance(positions, (str, int)) else positions:
+    for position in positions if isinstance(positions, Iterable) and not isinstance(positions, str) else [positions]:
         if isinstance(position, str) and position in names:
             found.update(names[position])
-        elif isinstance(position, int) and not isinstance(position, bool) and -len(prompt) <= position < len(prompt):
-            found.add(position % len(prompt))
+        elif is_whole(position) and -len(prompt) <= position < len(prompt):
+            found.add(int(position) % len(prompt))
         else:
             raise TraceError(
                 f"position {position!r} does not exist: the prompt has positions 0 to {len(prompt) - 1} "

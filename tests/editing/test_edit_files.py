@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lens_rome._files import save_tensors
 from lens_rome.editing import Edit
@@ -137,3 +138,19 @@ def test_an_edit_of_a_single_precision_model_survives_the_file(
     again = Edit.load(edit.save(tmp_path / "edit"))
     with again.applied(model), pytest.raises(EditError, match="already in"):
         edit.apply_(model)
+
+
+@pytest.mark.parametrize("header", ["[1]", '"text"', "3"])
+def test_a_description_that_is_no_object_is_refused(tmp_path: Path, header: str) -> None:
+    save_file({"x": torch.zeros(1)}, tmp_path / "e.safetensors", metadata={"lens_rome": header})
+    with pytest.raises(FileFormatError, match="not a JSON object"):
+        Edit.load(tmp_path / "e.safetensors")
+
+
+def test_factors_that_do_not_multiply_are_a_damaged_file(gpt2: Any, tmp_path: Path) -> None:
+    edit = quick_edit(gpt2)
+    tensors = {"1.W_out.left": torch.zeros(4, 2), "1.W_out.right": torch.zeros(3, 4)}
+    change = {"layer": 1, "parameter": "W_out", "delta": "lowrank", **vars(edit.bases[1, "W_out"])}
+    save_tensors(tmp_path / "e.safetensors", "edit", tensors, {"changes": [change]})
+    with pytest.raises(FileFormatError, match=r"not a complete edit file: .*do not multiply"):
+        Edit.load(tmp_path / "e.safetensors")

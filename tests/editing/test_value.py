@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from lens_rome.editing import Value, ValueSettings, compute_value
+from lens_rome.editing import ROME, Value, ValueSettings, compute_key, compute_value
 from lens_rome.editing.value import find_value
+from lens_rome.errors import EditError, SurfaceError
 from lens_rome.facts import EditRequest
 from lens_rome.surface import as_surface, position_free
-from tests.editing.support import CONTEXTS, LAYER, REQUEST
+from tests.editing.support import CONTEXTS, LAYER, REQUEST, SHORT
 from tests.helpers import FACTS, N_LAYERS, Case, assert_untouched
 from tests.oracles.editing import Outcome, row_of, value_by_loop
 
@@ -200,3 +201,25 @@ def test_a_failing_search_leaves_the_model_alone(gpt2: Any) -> None:
 def test_a_surface_can_be_given_in_place_of_the_model(gpt2: Any) -> None:
     found = find_value(as_surface(gpt2), REQUEST, LAYER, CONTEXTS, STEPS, "subject_last", None)
     assert torch.equal(found.delta, compute_value(gpt2, REQUEST, LAYER, CONTEXTS, STEPS).delta)
+
+
+def test_the_last_layer_cannot_change_a_prompt_that_goes_on_after_the_subject(gpt2: Any) -> None:
+    last = gpt2.cfg.n_layers - 1
+    with pytest.raises(EditError, match=r"layer 3 is the last: what it writes .* Edit a lower layer"):
+        compute_value(gpt2, REQUEST, last, settings=SHORT)
+    with pytest.raises(EditError, match="layer 3 is the last"):
+        ROME(last, value=SHORT, contexts=CONTEXTS).edit(gpt2, REQUEST, moments="identity")
+    assert compute_value(gpt2, REQUEST, last, settings=SHORT, lookup="last").delta.norm() > 0
+
+
+@pytest.mark.parametrize("contexts", [(), ("He said. ",), ""])
+def test_contexts_that_do_not_begin_with_the_bare_prompt_are_refused(gpt2: Any, contexts: Any) -> None:
+    for compute in (compute_key, compute_value):
+        with pytest.raises(EditError, match="contexts must begin with ''"):
+            compute(gpt2, REQUEST, 1, contexts)
+
+
+def test_the_parts_of_rome_refuse_a_layer_that_does_not_exist(gpt2: Any) -> None:
+    for compute in (compute_key, compute_value):
+        with pytest.raises(SurfaceError, match="layer 9 does not exist: the model has layers 0 to 3"):
+            compute(gpt2, REQUEST, 9)

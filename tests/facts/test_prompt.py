@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from lens_rome.errors import FactError, SubjectSpanError, SurfaceError
-from lens_rome.facts import Fact, answer_tokens, find_subject, show_tokens, token_span, tokenize_prompt
+from lens_rome.facts import Fact, answer_tokens, show_tokens, token_span, tokenize_prompt
 from tests.facts.text_tools import byte_level, sentence_piece, span_by_bytes, text_surface
 from tests.helpers import data_folder
 
@@ -92,7 +92,9 @@ def test_text_before_the_template_moves_the_span() -> None:
 
 def test_without_a_slot_the_first_occurrence_is_the_subject() -> None:
     surface = text_surface(byte_level())
-    prompt = find_subject(surface, "The Tower and the Tower", "Tower", prepend_bos=True)
+    fact = Fact.from_prompt("The Tower and the Tower", "Tower", "x")
+    assert fact.prompt == "The Tower and the Tower"
+    prompt = tokenize_prompt(surface, fact, prepend_bos=True)
     assert prompt.token_strings[slice(*prompt.subject_span)] == (" Tower",) and prompt.subject_span == (2, 3)
 
 
@@ -118,14 +120,13 @@ def test_a_marked_prompt_stars_the_subject() -> None:
     assert show_tokens(["a", "b"]) == "|a|b|"
 
 
-def test_a_subject_that_is_not_in_the_prompt_is_an_error_that_shows_the_tokens() -> None:
-    surface = text_surface(byte_level())
-    with pytest.raises(
-        SubjectSpanError, match=r"'Space Needle' is not in the prompt .*tokens: \|The\|.*has '\{\}' where"
-    ):
-        find_subject(surface, "The Eiffel Tower is in", "Space Needle")
+def test_a_subject_that_is_not_in_the_prompt_is_an_error() -> None:
+    with pytest.raises(SubjectSpanError, match=r"'Space Needle' is not in the prompt .*has '\{\}' where"):
+        Fact.from_prompt("The Eiffel Tower is in", "Space Needle", "x")
     with pytest.raises(SubjectSpanError, match="subject '' is not in the prompt"):
-        find_subject(surface, "The Eiffel Tower is in", "")
+        Fact.from_prompt("The Eiffel Tower is in", "", "x")
+    with pytest.raises(FactError, match="has a slot"):
+        Fact.from_prompt("The {} Tower is in", "Tower", "x")
 
 
 def test_characters_that_no_token_covers_are_an_error_that_shows_the_tokens() -> None:
@@ -188,10 +189,8 @@ def test_all_known_facts_resolve_with_gpt2s_tokenizer() -> None:
     assert len(records) == 1209 and len({record["subject"] for record in records}) == 1195
     lengths, spans, spills = [], [], 0
     for record in records:
-        template = record["prompt"].replace(record["subject"], "{}", 1)
-        fact = Fact(record["subject"], template, record["attribute"])
+        fact = Fact.from_prompt(record["prompt"], record["subject"], record["attribute"])
         prompt = tokenize_prompt(surface, fact)
-        assert prompt == find_subject(surface, record["prompt"], record["subject"])
         text = "".join(prompt.token_strings[slice(*prompt.subject_span)])
         spills += not text.endswith(record["subject"]) and not any(ord(character) > 127 for character in text)
         assert len(answer_tokens(surface, prompt.text, record["attribute"])) == 1

@@ -11,7 +11,8 @@ from jaxtyping import TypeCheckError
 
 from lens_rome._files import save_tensors
 from lens_rome.errors import FileFormatError, MomentError
-from lens_rome.moments import MomentOrigin, SecondMoment, SecondMoments, collect_moments
+from lens_rome.moments import MomentOrigin, SecondMoment, SecondMoments, collect_moments, moment_for
+from lens_rome.surface import as_surface
 from tests.moments.support import TEXTS, made_up_texts
 
 WIDTH = 6
@@ -193,3 +194,29 @@ def test_published_files_with_impossible_matrices_are_refused(rng: torch.Generat
         SecondMoment.from_npz(write_npz(path, np.full((3, 3), np.inf, dtype=np.float32)), layer=0)
     with pytest.raises(MomentError, match="0 tokens"):
         SecondMoment.from_npz(write_npz(path, np.eye(3, dtype=np.float32), count=0), layer=0)
+
+
+def test_moments_of_two_models_of_one_name_cannot_be_added(rng: torch.Generator) -> None:
+    first, second = random_moment(rng), random_moment(rng)
+    turned = replace(second, probe=torch.tensor([[1.0, -1, 1, -1, 1, -1]] * 2))
+    assert (first + second).count == 80
+    with pytest.raises(MomentError, match="both models are called 'toy', but their keys"):
+        first + turned
+
+
+def test_a_published_file_counts_as_collected_without_bos(gpt2: Any, tmp_path: Path) -> None:
+    keys = torch.randn(300, 128, dtype=torch.float64)
+    np.savez(tmp_path / "transformer.h.1.npz", **{"mom2.mom2": (keys.T @ keys).numpy(), "mom2.count": 300})
+    published = SecondMoments.load(tmp_path / "transformer.h.1.npz")
+    with pytest.raises(MomentError, match="collected with prepend_bos=False, the edit uses True"):
+        moment_for(as_surface(gpt2), 1, published, prepend_bos=True)
+    with pytest.warns(UserWarning, match="does not say which model"):
+        assert moment_for(as_surface(gpt2), 1, published, prepend_bos=False).count == 300
+
+
+def test_small_entries_of_a_published_file_may_be_rounded(tmp_path: Path) -> None:
+    """Mirrored entries near zero differ by rounding of the large ones, which is no asymmetry."""
+    total = torch.diag(torch.tensor([1e4, 1.0])).double()
+    total[0, 1], total[1, 0] = 0.01, -0.01
+    np.savez(tmp_path / "h.0.npz", **{"mom2.mom2": total.numpy(), "mom2.count": 9})
+    assert SecondMoment.from_npz(tmp_path / "h.0.npz", layer=0).count == 9

@@ -68,6 +68,17 @@ def test_the_owners_hooks_run_before_ours_and_after_them_when_asked(gpt2: Any) -
     torch.testing.assert_close(reader[NAME], (cache[NAME] + 1) * 0.5)
 
 
+def test_a_package_whose_name_only_begins_like_a_librarys_is_the_owners(gpt2: Any) -> None:
+    def watch(*_: Any) -> None: ...
+
+    watch.__module__ = "transformers_of_mine.hooks"
+    handle = gpt2.blocks[2].register_forward_hook(watch)
+    try:
+        assert owner_hooks(gpt2) == ["blocks.2"]
+    finally:
+        handle.remove()
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_our_hooks_come_off_and_the_owners_stay_after_an_exception(gpt2: Any, error: type[BaseException]) -> None:

@@ -36,7 +36,7 @@ def test_key_times_weight_plus_bias_is_what_the_value_site_reads(any_model: Any,
     found = surface.read(TOKENS, [Site(layer, "key"), Site(layer, "value")])
     expected = found[Site(layer, "key")] @ surface.weight(layer) + surface.bias(layer)
     torch.testing.assert_close(found[Site(layer, "value")], expected, rtol=0, atol=10 * any_case.tolerance)
-    check_layer(surface, layer, TOKENS)
+    check_layer(surface, layer)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -123,13 +123,13 @@ def test_a_block_without_a_single_dense_weight_is_refused(
 def test_a_mixture_of_experts_is_refused(shared_model: Callable[[Case], Any]) -> None:
     surface = as_surface(shared_model(Case("mixtral", dtype=torch.float32)))
     with pytest.raises(SurfaceError, match="block 0 has no single dense W_out"):
-        check_layer(surface, 0, TOKENS)
+        check_layer(surface, 0)
 
 
 def test_the_value_site_lies_before_a_norm_that_follows_the_mlp(shared_model: Callable[[Case], Any]) -> None:
     surface = as_surface(shared_model(Case("gemma2", dtype=torch.float32)))
     assert surface.hook_name(Site(1, "value")) == "blocks.1.mlp.out.hook_out"
-    check_layer(surface, 1, TOKENS)
+    check_layer(surface, 1)
 
 
 def test_a_model_whose_attention_looks_ahead_is_refused(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +144,7 @@ def test_a_transposed_weight_is_refused(gpt2: Any, monkeypatch: pytest.MonkeyPat
     transposed = surface.weight(1).detach().T
     monkeypatch.setattr(surface, "weight", lambda layer: transposed)  # noqa: ARG005
     with pytest.raises(SurfaceError, match=r"W_out is \(32, 128\) but its input has 128 features"):
-        check_layer(surface, 1, TOKENS)
+        check_layer(surface, 1)
 
 
 def test_a_block_that_does_more_than_one_matrix_is_refused(gpt2: Any) -> None:
@@ -152,15 +152,15 @@ def test_a_block_that_does_more_than_one_matrix_is_refused(gpt2: Any) -> None:
     surface = as_surface(gpt2)
     scale = (surface.hook_name(Site(1, "value")), lambda activation, hook: activation * 1.1)  # noqa: ARG005
     with gpt2.hooks(fwd_hooks=[scale]), pytest.raises(SurfaceError, match=r"layer 1: key @ W_out \+ b_out differs"):
-        check_layer(surface, 1, TOKENS)
-    check_layer(surface, 1, TOKENS)
+        check_layer(surface, 1)
+    check_layer(surface, 1)
 
 
 def test_a_forgotten_bias_is_refused(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     surface = as_surface(gpt2)
     monkeypatch.setattr(surface, "bias", lambda layer: torch.zeros_like(surface.weight(layer)[0]))
     with pytest.raises(SurfaceError, match=r"layer 1: key @ W_out \+ b_out differs"):
-        check_layer(surface, 1, TOKENS)
+        check_layer(surface, 1)
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def test_a_broken_weight_is_named(gpt2_case: Case, fresh_model: Callable[[Case],
     surface = as_surface(model)
     surface.weight(2)[3, 4] = bad
     with pytest.raises(SurfaceError, match="W_out of layer 2 holds NaN or infinite"):
-        check_layer(surface, 2, TOKENS)
+        check_layer(surface, 2)
     name = next(name for name, weight in model.named_parameters() if not weight.isfinite().all())
     with pytest.raises(SurfaceError, match=f"values are in: {name}. Reload the weights"):
         check_finite(surface, surface.run(TOKENS))

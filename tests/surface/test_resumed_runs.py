@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import torch
 
 from lens_rome.surface import BaseRun, Site, as_surface
@@ -96,19 +95,6 @@ def test_hooks_of_a_base_run_take_part_in_it(gpt2: Any, gpt2_case: Case, rng: to
     # The reader sees the activation after the hooks that were given.
     plain = surface.read(tokens, [Site(1, "mlp_out")])[Site(1, "mlp_out")]
     torch.testing.assert_close(base[Site(1, "mlp_out")], plain * 0.5, rtol=0, atol=gpt2_case.tolerance)
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("stop", [0, 1, 3])
-def test_a_run_that_stops_early_gives_the_residual_entering_that_layer(
-    gpt2: Any, gpt2_case: Case, rng: torch.Generator, stop: int
-) -> None:
-    surface = as_surface(gpt2)
-    tokens = random_tokens(rng)
-    base = surface.base_run(tokens, stop_at_layer=stop)
-    _, cache = gpt2.run_with_cache(tokens)
-    assert len(base.keys) == stop
-    torch.testing.assert_close(base.resid[-1], cache[f"blocks.{stop}.hook_resid_pre"], rtol=0, atol=gpt2_case.tolerance)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,6 +98,9 @@ def test_an_exception_while_a_bridge_is_observed_leaves_it_as_it_was(
         ({"layers": [4]}, "layer 4 does not exist: the model has layers 0 to 3"),
         ({"layers": [-1]}, "layer -1 does not exist"),
         ({"layers": [True]}, "layer True does not exist"),
+        ({"layers": ["a", 1]}, "layer 'a' does not exist"),
+        ({"layers": 1.0}, "layer 1.0 does not exist"),
+        ({"positions": 1.5}, "position 1.5 does not exist"),
         ({"positions": [99]}, r"position 99 does not exist: the prompt has positions 0 to \d \(\|"),
         ({"positions": [-99]}, "position -99 does not exist"),
         ({"positions": ["subject last"]}, "the names are subject_first, subject_last, subject, last"),
@@ -113,6 +117,12 @@ def test_an_exception_while_a_bridge_is_observed_leaves_it_as_it_was(
 def test_what_does_not_exist_is_refused_by_name(gpt2: Any, options: dict[str, Any], message: str) -> None:
     with assert_untouched(gpt2), pytest.raises(TraceError, match=message):
         trace(gpt2, FACT, **options)
+
+
+def test_numpys_whole_numbers_are_numbers(gpt2: Any) -> None:
+    plain = trace(gpt2, FACT, noise=0.7, samples=2, layers=[1, 2], positions=[3])
+    numpy = trace(gpt2, FACT, noise=0.7, samples=2, layers=np.arange(1, 3), positions=np.int64(3))
+    torch.testing.assert_close(numpy.scores, plain.scores, rtol=0, atol=0, equal_nan=True)
 
 
 def test_a_model_in_training_mode_is_refused(gpt2_case: Case, fresh_model: Callable[[Case], Any]) -> None:
