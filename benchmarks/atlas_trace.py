@@ -84,7 +84,7 @@ def main() -> None:
     level = 3 * subject_deviation(as_surface(model), [fact.subject for fact in facts])
     results = [lr.trace(model, fact, kind, noise=level) for fact in facts for kind in ("resid", "mlp", "attn")]
     resid = [result for result in results if result.settings.kind == "resid"]
-    clean = sum(result.clean_prob for result in resid) / len(resid)
+    clean = sum(result.clean_score for result in resid) / len(resid)
     total = sum(result.total_effect for result in resid) / len(resid)
     window = results[1].settings.window
     print(

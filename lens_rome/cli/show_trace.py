@@ -21,7 +21,7 @@ def show_traces(console: Console, results: Mapping[str, TraceResult], top: int) 
     settings = first.settings
     console.print(f"\n[bold]{escape(first.prompt)}[/bold] → [bold]{escape(first.answer)}[/bold]", soft_wrap=True)
     console.print(
-        f"p({escape(first.answer)}) is {first.clean_prob:.1%}, and {first.corrupted_prob:.1%} when noise hides "
+        f"p({escape(first.answer)}) is {first.clean_score:.1%}, and {first.corrupted_score:.1%} when noise hides "
         f"'{escape(first.subject)}' ({settings.samples} samples, σ = {settings.noise_level:.3g}).",
         soft_wrap=True,
     )
@@ -88,5 +88,5 @@ def _best_cells(results: Mapping[str, TraceResult], top: int) -> Table:
             layers = str(begin) if end - begin == 1 else f"{begin}–{end - 1}"
             share = f"{effect / result.total_effect:.0%}" if result.total_effect > 0 else "–"
             label = escape(_label(result, pos))
-            table.add_row(_NAMES[kind], label, layers, f"{result.corrupted_prob + effect:.1%}", share)
+            table.add_row(_NAMES[kind], label, layers, f"{result.corrupted_score + effect:.1%}", share)
     return table

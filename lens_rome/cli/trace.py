@@ -118,7 +118,7 @@ def describe_trace(result: TraceResult) -> dict[str, Any]:
     """A result for JSON; `scores` is `[layer][position]`."""
     return {
         **result.describe(),
-        "corrupted_prob": result.corrupted_prob,
+        "corrupted_score": result.corrupted_score,
         "total_effect": result.total_effect,
         "is_weak": result.is_weak,
         "answer_is_target": result.answer_is_target,

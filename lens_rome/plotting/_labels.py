@@ -67,7 +67,7 @@ def conditions(result: TraceResult) -> str:
     # A multiple of sigma says how the level was chosen; a bare number would say the same thing twice.
     chosen = f"{settings.noise} = " if not _is_number(settings.noise) else ""
     return (
-        f"p({visible(result.answer.strip())}): clean {result.clean_prob:.3f}, corrupted {result.corrupted_prob:.3f}; "
+        f"p({visible(result.answer.strip())}): clean {result.clean_score:.3f}, corrupted {result.corrupted_score:.3f}; "
         f"{count} of noise {chosen}{settings.noise_level:.3g} on the subject*"
     )
 

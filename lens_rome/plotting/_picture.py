@@ -110,7 +110,7 @@ def _panel(name: str, trace: TraceResult, line: str) -> Panel:
     if name and name not in COLOURS:
         title = f"{visible(name)}: {title[0].lower()}{title[1:]}"
     values = trace.scores.double().cpu().numpy().T
-    floor = trace.corrupted_prob
+    floor = trace.corrupted_score
     # Nothing above the floor (a trace that shows nothing) still needs a scale; 0.01 is where a trace counts as weak.
     ceiling = max(float(np.nanmax(values, initial=floor)), floor + 0.01)
     return Panel(

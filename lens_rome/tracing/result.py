@@ -32,8 +32,11 @@ class TraceSettings:
     window: int
     """Layers restored together."""
     noise: str
-    noise_level: float
-    """Standard deviation that was used, in embedding units."""
+    """How the subject was corrupted, as it was asked for."""
+    noise_level: float | None
+    """Size that was used, in embedding units (a normal's standard deviation, a uniform's half width); None where the
+    corruption has none.
+    """
     samples: int
     seed: int
     prepend_bos: bool
@@ -42,21 +45,54 @@ class TraceSettings:
     full_length: bool
     """Whether runs were full length because the model's owner had attached hooks."""
     precision: str
+    metric: str = "prob"
+    """What was measured; see `tracing.metrics`."""
+    against: str = ""
+    """The second answer of a logit difference."""
+    direction: str = "denoise"
+    """`denoise`: clean states put into corrupted runs. `noise`: corrupted states put into the clean run. `zero`: zeros
+    put into the clean run.
+    """
+    severed: str = ""
+    """`mlp` or `attn` where that path was frozen to its corrupted values at the restored position."""
+    together: bool = False
+    """Whether all traced positions were restored at once; each of their cells then holds the joint score."""
+    head: int | None = None
+    """The attention head of a trace of one head."""
+    original: bool = False
+    """Whether the released code was followed in all that changes numbers."""
+    approximate: bool = False
+    """Whether scores are first-order estimates from gradients and not measured."""
+
+    def summary(self) -> str:
+        """What was done, in one line."""
+        parts = [
+            "approximate" if self.approximate else "",
+            self.kind + (f" {self.head}" if self.head is not None else ""),
+            f"window {self.window}" if self.window > 1 or self.kind not in ("resid", "resid_pre") else "",
+            f"{self.severed} severed" if self.severed else "",
+            self.direction if self.direction != "denoise" else "",
+            "positions together" if self.together else "",
+            f"{self.samples} samples",
+            f"noise {self.noise}" + (f" = {self.noise_level:.4g}" if self.noise_level is not None else ""),
+        ]
+        return ", ".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, eq=False)
 class TraceResult:
-    """Probability of the answer after restoring one site at one position of a corrupted run (ROME, §2.1).
+    """The metric (the answer's probability unless another was asked for) after putting the state of one run into
+    another at one site and position (ROME, §2.1).
 
     Cells that were not asked for are NaN.
     """
 
     sample_scores: Float[Tensor, "layer pos sample"]
-    """Probability of the answer for each noise sample, float64."""
+    """The metric for each sample of the corruption, float64."""
     corrupted_samples: Float[Tensor, " sample"]
-    """The same without any restoration."""
-    clean_prob: float
-    """Probability of the answer without noise."""
+    """The metric in the corrupted run; that of the clean run where nothing was corrupted (direction `zero`)."""
+    clean_score: float
+    """The metric in the clean run."""
     prompt: str
     subject: str
     tokens: tuple[int, ...]
@@ -69,26 +105,35 @@ class TraceResult:
     """The fact's own target; the answer may differ from it."""
     settings: TraceSettings
     notes: tuple[str, ...] = field(default=())
+    corrupted_spans: tuple[tuple[int, int], ...] = field(default=())
+    """Half-open ranges of the corrupted positions; empty for the subject's own."""
 
     @property
     def scores(self) -> Float[Tensor, "layer pos"]:
-        """Probability of the answer, mean over noise samples."""
+        """The metric, mean over samples."""
         return self.sample_scores.mean(-1)
 
     @property
-    def corrupted_prob(self) -> float:
-        """Probability of the answer under noise, mean over samples."""
+    def corrupted_score(self) -> float:
+        """The metric in the corrupted run, mean over samples."""
         return float(self.corrupted_samples.mean())
 
     @property
+    def baseline(self) -> float:
+        """The metric in the run that states are put into: the corrupted one, or the clean one for the directions
+        `noise` and `zero`.
+        """
+        return self.corrupted_score if self.settings.direction == "denoise" else self.clean_score
+
+    @property
     def total_effect(self) -> float:
-        """Clean minus corrupted probability."""
-        return self.clean_prob - self.corrupted_prob
+        """Clean minus corrupted score."""
+        return self.clean_score - self.corrupted_score
 
     @property
     def indirect_effects(self) -> Float[Tensor, "layer pos"]:
-        """Restored minus corrupted probability."""
-        return self.scores - self.corrupted_prob
+        """Score minus baseline: what a restored state brings back, or what a corrupted or zeroed one takes away."""
+        return self.scores - self.baseline
 
     @property
     def answer_is_target(self) -> bool:
@@ -97,17 +142,28 @@ class TraceResult:
 
     @property
     def is_weak(self) -> bool:
-        """Whether the total effect is below 0.01 or twice its standard error over the noise samples."""
+        """Whether the total effect is below 0.01 (for probabilities) or twice its standard error over the samples.
+
+        Never where nothing is corrupted (direction `zero`).
+        """
+        if self.settings.direction == "zero":
+            return False
         count = len(self.corrupted_samples)
         error = float(self.corrupted_samples.std()) / count**0.5 if count > 1 else 0.0
-        return self.total_effect < max(0.01, 2 * error)
+        smallest = 0.01 if self.settings.metric in ("prob", "prob_per_token") else 1e-6
+        return self.total_effect * self._rises < max(smallest, 2 * error)
+
+    @property
+    def _rises(self) -> int:
+        """1 where a larger score means more of the answer; -1 for a divergence from the clean run."""
+        return -1 if self.settings.metric == "kl" else 1
 
     def warn_if_weak(self) -> "TraceResult":
         """Emit `WeakTraceWarning` if `is_weak`; returns itself."""
         if self.is_weak:
             warnings.warn(
-                f"the noise hardly changes the answer of {self.prompt!r} (probability {self.clean_prob:.3f} clean, "
-                f"{self.corrupted_prob:.3f} corrupted): this trace shows nothing. Use more noise, or a fact the "
+                f"the noise hardly changes the answer of {self.prompt!r} ({self.settings.metric} {self.clean_score:.3f} clean, "
+                f"{self.corrupted_score:.3f} corrupted): this trace shows nothing. Use more noise, or a fact the "
                 "model knows.",
                 WeakTraceWarning,
                 stacklevel=3,
@@ -115,7 +171,7 @@ class TraceResult:
         return self
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row a traced cell: layer, pos, token, is_subject, prob, indirect_effect, std (over noise samples)."""
+        """One row a traced cell: layer, pos, token, is_subject, score, indirect_effect, std (over samples)."""
         import pandas as pd
 
         first, last = self.subject_span
@@ -126,7 +182,7 @@ class TraceResult:
                 "pos": pos,
                 "token": token,
                 "is_subject": first <= pos < last,
-                "prob": float(self.scores[layer, pos]),
+                "score": float(self.scores[layer, pos]),
                 "indirect_effect": float(self.indirect_effects[layer, pos]),
                 "std": float(spread[layer, pos]),
             }
@@ -137,11 +193,16 @@ class TraceResult:
         return pd.DataFrame(rows)
 
     def top(self, k: int = 5) -> list[tuple[int, int, float]]:
-        """The `k` cells of largest indirect effect, as `(layer, pos, indirect effect)`, best first."""
-        effects = torch.nan_to_num(self.indirect_effects, nan=-torch.inf).flatten()
+        """The `k` cells that matter most, as `(layer, pos, indirect effect)`: those that bring back most of the
+        answer, or that take most of it away where clean states were replaced.
+        """
+        sign = self._rises * (1 if self.settings.direction == "denoise" else -1)
+        effects = torch.nan_to_num(sign * self.indirect_effects, nan=-torch.inf).flatten()
         best = effects.topk(min(k, int(torch.isfinite(effects).sum())))
         width = self.scores.shape[1]
-        return [(int(i) // width, int(i) % width, float(v)) for v, i in zip(best.values, best.indices, strict=True)]
+        return [
+            (int(i) // width, int(i) % width, sign * float(v)) for v, i in zip(best.values, best.indices, strict=True)
+        ]
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file."""
@@ -160,6 +221,7 @@ class TraceResult:
             values: dict[str, Any] = {k: value for k, value in header.items() if k not in ("kind", "format_version")}
             for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
                 values[name] = tuple(values[name])
+            values["corrupted_spans"] = tuple(tuple(span) for span in values["corrupted_spans"])
             values |= {"settings": TraceSettings(**values["settings"]), **tensors}
             return cls(**values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -168,7 +230,7 @@ class TraceResult:
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""
         names = (
-            "clean_prob",
+            "clean_score",
             "prompt",
             "subject",
             "tokens",
@@ -178,17 +240,15 @@ class TraceResult:
             "answer_tokens",
             "target",
             "notes",
+            "corrupted_spans",
         )
         return {**{name: getattr(self, name) for name in names}, "settings": asdict(self.settings)}
 
     def __repr__(self) -> str:
-        settings = self.settings
-        window = f", window {settings.window}" if settings.kind != "resid" else ""
         lines = [
-            f"TraceResult({settings.kind}{window}, {settings.samples} samples, noise {settings.noise} = "
-            f"{settings.noise_level:.4g})",
+            f"TraceResult({self.settings.summary()})",
             f"  {show_tokens(self.token_strings, self.subject_span)} → {self.answer!r}",
-            f"  p(answer): clean {self.clean_prob:.3f}, corrupted {self.corrupted_prob:.3f}, total effect "
+            f"  {self.settings.metric}: clean {self.clean_score:.3f}, corrupted {self.corrupted_score:.3f}, total effect "
             f"{self.total_effect:.3f}",
         ]
         lines += [

@@ -70,7 +70,7 @@ def trace(
     corruption = _corruption(surface, prompt, level, samples, seed)
     foreign = owner_hooks(model)
     run = _full_length if foreign else _resumed
-    clean_prob, corrupted, scores = run(surface, question, plan, corruption)
+    clean_score, corrupted, scores = run(surface, question, plan, corruption)
     settings = TraceSettings(
         kind,
         plan.window,
@@ -87,7 +87,7 @@ def trace(
     return TraceResult(
         scores,
         corrupted,
-        clean_prob,
+        clean_score,
         prompt.text,
         fact.subject,
         prompt.tokens,
@@ -248,7 +248,7 @@ def _resumed(surface: AbstractSurface, question: _Question, plan: _Plan, corrupt
     logits = surface.logits(clean.resid[-1][:, question.read_from :])
     check_finite(surface, logits)
     check_logits(surface, logits, surface.run(question.tokens)[:, question.read_from :])
-    clean_prob = float(question.prob(logits))
+    clean_score = float(question.prob(logits))
     corrupted_probs = read(corrupted.resid[-1][:, question.read_from :])
     scores = plan.empty(samples)
     for position in plan.positions:
@@ -259,7 +259,7 @@ def _resumed(surface: AbstractSurface, question: _Question, plan: _Plan, corrupt
         for layer, cell in plan.windows.items():
             if cell in found:
                 scores[layer, position] = found[cell]
-    return clean_prob, corrupted_probs, scores
+    return clean_score, corrupted_probs, scores
 
 
 def _full_length(surface: AbstractSurface, question: _Question, plan: _Plan, corruption: CorruptSubject) -> Found:
@@ -270,7 +270,7 @@ def _full_length(surface: AbstractSurface, question: _Question, plan: _Plan, cor
 
     logits = surface.run(question.tokens)
     check_finite(surface, logits)
-    clean_prob = float(read(logits))
+    clean_score = float(read(logits))
     corrupted_probs = read(surface.run(question.tokens.repeat(samples, 1), [("hook_embed", corruption)]))
     cells: Sequence[tuple[int, int]] = [(position, layer) for position in plan.positions for layer in plan.windows]
     scores = plan.empty(samples)
@@ -279,4 +279,4 @@ def _full_length(surface: AbstractSurface, question: _Question, plan: _Plan, cor
         found = full_length_scores(surface, question.tokens, plan.site_kind, asked, corruption, read)
         for (position, layer), score in zip(cells, found, strict=True):
             scores[layer, position] = score
-    return clean_prob, corrupted_probs, scores
+    return clean_score, corrupted_probs, scores

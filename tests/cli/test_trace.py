@@ -40,8 +40,8 @@ def test_trace_computes_what_the_library_computes_with_the_same_options(run: Run
         assert torch.equal(found.sample_scores, wanted.sample_scores)
         assert found.settings == wanted.settings
         assert torch.equal(torch.tensor(told[kind]["scores"], dtype=torch.float64), wanted.scores)
-        assert told[kind]["corrupted_prob"] == wanted.corrupted_prob
-        assert told[kind]["clean_prob"] == wanted.clean_prob
+        assert told[kind]["corrupted_score"] == wanted.corrupted_score
+        assert told[kind]["clean_score"] == wanted.clean_score
 
 
 def test_trace_prints_the_best_cells_and_a_map_of_every_kind(run: Run) -> None:

@@ -108,7 +108,7 @@ def test_a_trace_under_the_hooks_equals_the_trace_of_the_edited_weights(raw_mode
     torch.testing.assert_close(
         torch.as_tensor(found.scores), torch.as_tensor(expected.scores), rtol=0, atol=raw_case.tolerance
     )
-    assert found.clean_prob == pytest.approx(expected.clean_prob, abs=raw_case.tolerance)
+    assert found.clean_score == pytest.approx(expected.clean_score, abs=raw_case.tolerance)
 
 
 def test_gradients_flow_through_the_hooks_as_through_the_weights(gpt2: Any) -> None:

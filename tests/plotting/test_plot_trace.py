@@ -77,7 +77,7 @@ def test_only_subject_tokens_carry_a_star_and_bold_type() -> None:
 def test_the_palest_colour_is_the_corrupted_probability_and_the_darkest_the_largest_cell() -> None:
     result = made_up_trace()
     mesh = panels(plot_trace(result))[0].collections[0]
-    expected = (result.corrupted_prob, float(result.scores.max()))
+    expected = (result.corrupted_score, float(result.scores.max()))
     assert mesh.get_clim() == expected
     heatmap: Any = plot_trace(result, backend="plotly").data[0]
     assert (heatmap.zmin, heatmap.zmax) == expected
@@ -145,7 +145,7 @@ def test_a_trace_of_no_cells_at_all_can_still_be_drawn() -> None:
     result = made_up_trace()
     empty = dataclasses.replace(result, sample_scores=torch.full_like(result.sample_scores, float("nan")))
     # The scale is as wide as the total effect below which a trace counts as weak.
-    expected = (result.corrupted_prob, result.corrupted_prob + 0.01)
+    expected = (result.corrupted_score, result.corrupted_score + 0.01)
     assert panels(plot_trace(empty))[0].collections[0].get_clim() == expected
     heatmap: Any = plot_trace(empty, backend="plotly").data[0]
     assert (heatmap.zmin, heatmap.zmax) == expected

@@ -56,8 +56,8 @@ def assert_equals_released(model: Any, entry: dict[str, Any], scores: np.ndarray
     assert list(result.tokens) == entry["input_ids"] and list(result.subject_span) == entry["subject_range"]
     assert result.answer == entry["answer"].strip()
     # float32 on both sides; observed 2e-8
-    assert abs(result.clean_prob - entry["high_score"]) < 1e-6
-    assert abs(result.corrupted_prob - entry["low_score"]) < 1e-6
+    assert abs(result.clean_score - entry["high_score"]) < 1e-6
+    assert abs(result.corrupted_score - entry["low_score"]) < 1e-6
     np.testing.assert_allclose(result.scores.T.numpy(), scores, rtol=0, atol=1e-6)
 
 

@@ -41,7 +41,7 @@ def assert_equals_the_loop(
         settings.seed,
         owner_hooks,
     )
-    assert abs(result.clean_prob - clean) < tolerance
+    assert abs(result.clean_score - clean) < tolerance
     torch.testing.assert_close(result.corrupted_samples, corrupted, rtol=0, atol=tolerance)
     torch.testing.assert_close(result.sample_scores, scores, rtol=0, atol=tolerance)
     # Teeth: cells differ by far more than the tolerance, so a wrong one would show.
@@ -109,7 +109,7 @@ def test_an_answer_of_several_tokens_is_traced_by_its_joint_probability(
     assert len(result.answer_tokens) > 1 and result.answer == "French city"
     surface = as_surface(raw_model)
     assert result.answer_tokens == answer_tokens(surface, fact.prompt, "French city", result.settings.prepend_bos)
-    scale = result.clean_prob  # joint probabilities are small: compare them relative to the clean one
+    scale = result.clean_score  # joint probabilities are small: compare them relative to the clean one
     assert_equals_the_loop(raw_model, result, raw_case.tolerance * scale)
 
 
@@ -125,7 +125,7 @@ def test_without_an_answer_the_models_own_top_token_is_traced(raw_model: Any) ->
     with torch.no_grad():
         logits = raw_model(torch.tensor([result.tokens]))[0, -1]
     assert result.answer_tokens == (int(logits.argmax()),)
-    assert abs(result.clean_prob - float(logits.softmax(-1).max())) < 1e-6
+    assert abs(result.clean_score - float(logits.softmax(-1).max())) < 1e-6
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -142,7 +142,7 @@ def test_chosen_cells_equal_those_of_the_whole_grid_and_all_others_are_nan(
         wanted[[1, 3], position] = True
     assert torch.equal(~some.scores.isnan(), wanted)
     torch.testing.assert_close(some.scores[wanted], whole.scores[wanted], rtol=0, atol=gpt2_case.tolerance)
-    assert some.corrupted_prob == whole.corrupted_prob
+    assert some.corrupted_score == whole.corrupted_score
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_no_layers_or_no_positions_give_an_empty_grid_and_both_probabilities(
     fact = FACTS["subject first"]
     result = trace(gpt2, fact, noise=LEVEL, samples=2, **nothing)
     assert result.scores.isnan().all() and result.top() == []
-    assert result.corrupted_prob == trace(gpt2, fact, noise=LEVEL, samples=2).corrupted_prob
+    assert result.corrupted_score == trace(gpt2, fact, noise=LEVEL, samples=2).corrupted_score
 
 
 def test_cells_whose_value_is_known_have_exactly_that_value(raw_model: Any) -> None:
@@ -178,7 +178,7 @@ def test_cells_whose_value_is_known_have_exactly_that_value(raw_model: Any) -> N
     last = result.sample_scores[-1, :-1]
     assert torch.equal(last, result.corrupted_samples.expand_as(last))
     torch.testing.assert_close(
-        result.sample_scores[-1, -1], torch.full((SAMPLES,), result.clean_prob, dtype=torch.float64), rtol=0, atol=1e-6
+        result.sample_scores[-1, -1], torch.full((SAMPLES,), result.clean_score, dtype=torch.float64), rtol=0, atol=1e-6
     )
 
 

@@ -73,8 +73,8 @@ def test_the_corrupted_probability_is_the_mean_of_softmaxes_not_the_softmax_of_m
     with torch.no_grad():
         logits = gpt2.run_with_hooks(torch.tensor([result.tokens] * 10), fwd_hooks=[("hook_embed", corrupt)])[:, -1]
     answer = result.answer_tokens[0]
-    assert abs(result.corrupted_prob - float(logits.softmax(-1).mean(0)[answer])) < 1e-12
-    assert abs(result.corrupted_prob - float(logits.mean(0).softmax(-1)[answer])) > 1e-3
+    assert abs(result.corrupted_score - float(logits.softmax(-1).mean(0)[answer])) < 1e-12
+    assert abs(result.corrupted_score - float(logits.mean(0).softmax(-1)[answer])) > 1e-3
 
 
 def test_sigmas_are_multiples_of_the_deviation_of_the_subjects_own_tokens(

@@ -22,7 +22,7 @@ def made_up(**changes: Any) -> TraceResult:
     result = TraceResult(
         sample_scores=samples.double(),
         corrupted_samples=torch.tensor([0.1, 0.3], dtype=torch.float64),
-        clean_prob=0.9,
+        clean_score=0.9,
         prompt="Paris is",
         subject="Paris",
         tokens=(0, 5, 6),
@@ -44,7 +44,7 @@ def result() -> TraceResult:
 def test_effects_are_differences_of_mean_probabilities(result: TraceResult) -> None:
     expected = torch.tensor([[0.2, 0.6, 0.3], [0.2, 0.3, 0.9]], dtype=torch.float64)
     torch.testing.assert_close(result.scores, expected, rtol=0, atol=1e-7)
-    assert abs(result.corrupted_prob - 0.2) < 1e-12 and abs(result.total_effect - 0.7) < 1e-12
+    assert abs(result.corrupted_score - 0.2) < 1e-12 and abs(result.total_effect - 0.7) < 1e-12
     torch.testing.assert_close(result.indirect_effects, expected - 0.2, rtol=0, atol=1e-7)
 
 
@@ -160,7 +160,7 @@ def test_a_trace_is_weak_where_noise_hardly_changes_the_answer(
 ) -> None:
     samples = torch.tensor(corrupted, dtype=torch.float64)
     scores = torch.zeros(2, 3, len(corrupted), dtype=torch.float64)
-    result = made_up(clean_prob=clean, corrupted_samples=samples, sample_scores=scores)
+    result = made_up(clean_score=clean, corrupted_samples=samples, sample_scores=scores)
     assert result.is_weak == weak
     if weak:
         with pytest.warns(WeakTraceWarning, match="this trace shows nothing. Use more noise, or a fact the"):
@@ -174,4 +174,4 @@ def test_a_trace_without_noise_warns_that_it_shows_nothing(gpt2: Any) -> None:
         result = trace(gpt2, FACTS["subject first"], noise=0.0, samples=2)
     assert result.scores.shape == (N_LAYERS, len(result.tokens))
     # All runs are the clean run, up to the rounding of other batch sizes.
-    assert (result.scores - result.clean_prob).abs().max() < 1e-12
+    assert (result.scores - result.clean_score).abs().max() < 1e-12
