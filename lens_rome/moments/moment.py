@@ -23,7 +23,7 @@ _SYMMETRY = 1e-3  # largest difference between two mirrored entries, in units of
 _SAME_MODEL = 0.99  # smallest mean cosine between two models' keys of the probe text
 
 
-def same_keys(keys: Float[Tensor, "pos d_mlp"], others: Float[Tensor, "probe d_mlp"]) -> bool:
+def same_keys(keys: Float[Tensor, "pos d_mlp"], others: Float[Tensor, "other_pos other_mlp"]) -> bool:
     """Whether two models' keys of the probe text are so alike that the models are the same."""
     return keys.shape == others.shape and float(torch.cosine_similarity(keys, others, dim=-1).mean()) > _SAME_MODEL
 
@@ -174,7 +174,7 @@ class SecondMoment:
         if total.ndim != 2 or total.shape[0] != total.shape[1]:
             raise FileFormatError(f"{path}: a second moment is a square matrix, got shape {tuple(total.shape)}.")
         scale = total.diagonal().clamp_min(0).sqrt()
-        if not ((total - total.T).abs() <= _SYMMETRY * scale[:, None] * scale).all():
+        if torch.isfinite(total).all() and not ((total - total.T).abs() <= _SYMMETRY * scale[:, None] * scale).all():
             raise FileFormatError(f"{path}: the moment is not symmetric.")
         return cls(layer, total, count, MomentOrigin("unknown", False, path.name))
 

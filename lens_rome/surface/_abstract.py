@@ -46,6 +46,10 @@ class AbstractSurface(ABC):
         return int(self.weight(0).shape[0])
 
     @property
+    def n_heads(self) -> int:
+        return int(self.cfg.n_heads)
+
+    @property
     def n_ctx(self) -> int:
         return int(self.cfg.n_ctx)
 
@@ -94,6 +98,8 @@ class AbstractSurface(ABC):
         block = f"blocks.{site.layer}"
         if site.kind == "key":
             return f"{block}.mlp.hook_post"
+        if site.kind == "z":
+            return f"{block}.attn.hook_z"
         if site.kind == "value":
             return self._value_name(site.layer)
         if site.kind == "resid_mid" and self.parallel:

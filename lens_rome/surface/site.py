@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from lens_rome.errors import SurfaceError
 
-SITE_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "key", "value")
-"""`key` is the input of `W_out` (`mlp.hook_post`), `value` the output of `W_out` plus bias, before any later norm."""
+SITE_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "key", "value")
+"""`z` is what the heads hand to `W_O` (`attn.hook_z`), `key` the input of `W_out` (`mlp.hook_post`), `value` the output
+of `W_out` plus bias, before any later norm.
+"""
 
 
 @dataclass(frozen=True, order=True)

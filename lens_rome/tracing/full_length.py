@@ -1,64 +1,161 @@
-"""The same cells as `grid`, by full-length runs: for models whose owner attached hooks, which expect whole
-sequences.
+"""The same cells as `grid`, by full-length runs: for models whose owner attached hooks, which expect whole sequences.
+And the hooks themselves, for people who bring their own runner.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import torch
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, Tensor, Tokens
-from lens_rome.surface import AbstractSurface, Site
-from lens_rome.tracing.grid import ReadAnswer, Window
-from lens_rome.tracing.noise import CorruptSubject
+from lens_rome._typing import FwdHooks, HookFunction, Model, Tensor, Tokens
+from lens_rome.errors import TraceError
+from lens_rome.surface import AbstractSurface, Site, as_surface
+from lens_rome.tracing.grid import Patch, ReadAnswer, Window
+from lens_rome.tracing.states import put, resid_mid_as_attn_out
+from lens_rome.tracing.window import check_kind
 
-Cell = tuple[int, Window]
-"""A position and the layers restored there."""
-
-_ROWS = 256  # rows of one forward; bounds memory
+Cell = tuple[int | Sequence[int], Window]
+"""A position, or several at once, and the layers restored there."""
 
 
 def restore_hooks(
-    surface: AbstractSurface, site_kind: str, clean: dict[Site, Tensor], cells: Sequence[Cell], samples: int
+    model: Model,
+    kind: str,
+    clean: Mapping[object, Tensor],
+    cells: Sequence[Cell],
+    samples: int,
+    head: int | None = None,
 ) -> FwdHooks:
-    """Hooks that put clean values into rows of a corrupted run: cell `i` owns rows `i·samples` to `(i+1)·samples`.
+    """Hooks that put clean states into rows of a corrupted run: cell `i` owns rows `i·samples` to `(i+1)·samples`.
 
-    They go straight into `run_with_hooks`, after the corruption. `clean[site]` is `[1, pos, d_model]`.
+    They go straight into `run_with_hooks`, after the corruption.
+
+    Args:
+        kind: what is restored, as `trace` names it.
+        clean: activations of the clean run, `[1, pos, ...]`: an `ActivationCache`, or a mapping from hook names.
+        cells: where; layers as half-open ranges.
+        samples: rows of one cell.
+        head: the head, for the kind `head`.
+
+    Raises:
+        TraceError: unknown kind, or `clean` lacks an activation.
     """
-    wanted: dict[int, list[tuple[slice, int]]] = {}
-    for index, (position, (first, last)) in enumerate(cells):
-        for layer in range(first, last):
-            wanted.setdefault(layer, []).append((slice(index * samples, (index + 1) * samples), position))
+    surface = as_surface(model)
+    layers = sorted({layer for _, (first, last) in cells for layer in range(first, last)})
+    donor = clean_states(surface, clean, [Site(layer, check_kind(kind)) for layer in layers])
+    return patch_hooks(surface, Patch(check_kind(kind), donor, head), cells, samples)
 
-    def restorer(site: Site) -> FwdHooks:
-        def restore(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+
+def clean_states(
+    surface: AbstractSurface, clean: Mapping[object, Tensor], sites: Sequence[Site], length: int = 0
+) -> dict[Site, Tensor]:
+    """The states of `sites` out of an `ActivationCache` or a mapping from hook names, `[1, pos, ...]`.
+
+    Raises:
+        TraceError: one is missing, is of several prompts, or is shorter than `length` positions.
+    """
+    found = {}
+    for site in sites:
+        name = surface.hook_name(site)
+        try:
+            value = clean[name]
+        except KeyError as error:
+            raise TraceError(
+                f"the clean activations lack {name}. Make them with run_with_cache(tokens), names_filter including it."
+            ) from error
+        # A cache may lack the batch axis; a head's site has one axis more, but on raw bridges it is flat.
+        by_head = site.kind == "z" and value.shape[-1] == surface.cfg.d_head and value.ndim > 2
+        value = value if value.ndim == 3 + by_head else value[None]
+        if value.shape[0] != 1 or value.shape[1] < length:
+            raise TraceError(
+                f"the clean activations {name} are of {value.shape[0]} rows and {value.shape[1]} positions; one row of "
+                f"at least {length} positions is needed, of this very prompt (BOS included or not as here)."
+            )
+        found[site] = value
+    return found
+
+
+def patch_hooks(surface: AbstractSurface, patch: Patch, cells: Sequence[Cell], rows: int) -> FwdHooks:
+    """Hooks that put the patch's states into a run; cell `i` owns `rows` rows from `i·rows` on."""
+    wanted: dict[int, list[tuple[slice, list[int]]]] = {}
+    for index, (where, (first, last)) in enumerate(cells):
+        positions = [where] if isinstance(where, int) else list(where)
+        for layer in range(first, last):
+            wanted.setdefault(layer, []).append((slice(index * rows, (index + 1) * rows), positions))
+    hooks: FwdHooks = []
+    for layer in sorted(wanted):
+        hooks += _putting(surface, patch, layer, wanted[layer], rows)
+    return hooks
+
+
+def _putting(
+    surface: AbstractSurface, patch: Patch, layer: int, places: list[tuple[slice, list[int]]], rows: int
+) -> FwdHooks:
+    """The hooks of one layer; two for a site that is written through another."""
+    site = Site(layer, patch.kind)
+    entering: list[Tensor] = []
+
+    def write(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+        activation = activation.clone()
+        for part, positions in places:
+            values = patch.donor[site][:, positions]
+            if patch.kind == "resid_mid":
+                values = resid_mid_as_attn_out(values.to(activation), entering[-1][part], positions, rows)
+            put(activation[part], values, positions, rows, patch.head, surface.n_heads)
+        return activation
+
+    def keep(activation: Tensor, hook: object = None) -> None:  # noqa: ARG001 - TransformerLens's signature
+        entering[:] = [activation]
+
+    if patch.kind != "resid_mid":
+        return [(surface.hook_name(site), write)]
+    return [
+        (surface.hook_name(Site(layer, "resid_pre")), keep),
+        (surface.hook_name(Site(layer, "attn_out")), write),
+    ]
+
+
+def freeze_hooks(surface: AbstractSurface, frozen: Mapping[Site, Tensor], positions: Sequence[int]) -> FwdHooks:
+    """Hooks that hold states fixed at `positions` of all rows; row `i` takes row `i % rows` of the states."""
+
+    def freezing(site: Site) -> HookFunction:
+        held = frozen[site][:, list(positions)]
+
+        def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
             activation = activation.clone()
-            for rows, position in wanted[site.layer]:
-                activation[rows, position] = clean[site][0, position].to(activation)
+            put(activation, held, positions, len(activation))
             return activation
 
-        return [(surface.hook_name(site), restore)]
+        return freeze
 
-    return [pair for layer in sorted(wanted) for pair in restorer(Site(layer, site_kind))]
+    return [(surface.hook_name(site), freezing(site)) for site in frozen]
 
 
 def full_length_scores(
     surface: AbstractSurface,
     tokens: Tokens,
-    site_kind: str,
-    cells: Sequence[Cell],
-    corruption: CorruptSubject,
+    base_hooks: FwdHooks,
+    patch: Patch,
+    positions: Sequence[int],
+    windows: Sequence[Window],
     read: ReadAnswer,
-) -> Float[Tensor, "cell sample"]:
-    """Probability of the answer for each cell and noise sample; `read` takes logits of all positions here."""
-    samples = corruption.noise.shape[0]
-    layers = sorted({layer for _, (first, last) in cells for layer in range(first, last)})
-    clean = surface.read(tokens, [Site(layer, site_kind) for layer in layers])
-    scores = []
-    per_run = max(1, _ROWS // samples)
-    for start in range(0, len(cells), per_run):
-        some = cells[start : start + per_run]
-        hooks = [("hook_embed", corruption), *restore_hooks(surface, site_kind, clean, some, samples)]
-        logits = surface.run(tokens.repeat(len(some) * samples, 1), hooks)
-        scores.append(read(logits).reshape(len(some), samples))
-    return torch.cat(scores)
+    memory: float,
+) -> dict[Window, Float[Tensor, " row"]]:
+    """The metric in each row of `tokens` for each window of states put in at `positions` together.
+
+    `read` takes logits of all positions here.
+    """
+    rows = len(tokens)
+    bytes_a_cell = 6 * tokens.numel() * surface.d_mlp * surface.dtype.itemsize
+    at_once = max(1, int(memory / bytes_a_cell))
+    scores: dict[Window, Tensor] = {}
+    distinct = sorted(set(windows))
+    for start in range(0, len(distinct), at_once):
+        some = distinct[start : start + at_once]
+        hooks = [
+            *base_hooks,
+            *patch_hooks(surface, patch, [(positions, window) for window in some], rows),
+            *freeze_hooks(surface, patch.frozen, positions),
+        ]
+        found = read(surface.run(tokens.repeat(len(some), 1), hooks))
+        scores |= dict(zip(some, found.split(rows), strict=True))
+    return scores

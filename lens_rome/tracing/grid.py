@@ -1,53 +1,71 @@
 """The cells of a trace, computed with everything shared that they have in common. Exact.
 
-A cell restores, at one position, the clean value of a site over a window of layers in a corrupted run. Everything
-before that position and below that window is the corrupted run itself, so a cell is a resumed run. Cells of one
-position have equal length and run together: block by block, one large batch, which each cell joins where its own
-computation begins.
+A cell puts the states of one run (the *donor*) into another (the *base*), at one site and position, over a window of
+layers. Everything before that position and below that window is the base run itself, so a cell is a resumed run. Cells
+of one position have equal length and run together: block by block, one large batch, which each cell joins where its
+own computation begins. So do the prompts of a batch, which have equal length.
 
 Windows that begin at the same layer also share their beginning: one *trunk* restores layer after layer, and the cell
 of a window leaves the trunk at the end of its window. `tests/oracles/tracing.py` is the plain loop that all this
 equals.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor
-from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, position_free
+from lens_rome._typing import FwdHooks, Residual, Tensor
+from lens_rome.surface import AbstractSurface, BaseRun, Site, attached
+from lens_rome.tracing.states import put, resid_mid_as_attn_out
 
 Window = tuple[int, int]
 """Half-open range of layers."""
 ReadAnswer = Callable[[Residual], Float[Tensor, " row"]]
-"""From the residual that leaves the last block, at the positions that are read, to the probability of the answer."""
-
-# Largest number of activations per feature axis that one batch may hold; about a gigabyte in float32.
-_MAX_ELEMENTS = 2**28
+"""From the residual that leaves the last block, at the positions that are read, to the metric."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What is put into the base run, and what is held fixed there."""
+
+    kind: str
+    """The site."""
+    donor: Mapping[Site, Tensor]
+    """States to put in, `[row, pos, ...]`; row `i` of a cell takes row `i % rows` of these."""
+    head: int | None = None
+    """The one head of a site `z`."""
+    frozen: Mapping[Site, Tensor] = field(default_factory=dict)
+    """States held at the positions in every layer (severed paths), laid out like `donor`."""
+
+
+@dataclass(frozen=True, eq=False)
 class GridRuns:
-    """The two runs that serve every cell."""
+    """The base run that every cell resumes."""
 
-    clean: BaseRun
-    """One row."""
-    corrupted: BaseRun
-    """One row a noise sample."""
+    base: BaseRun
+    rows: int
+    """Rows of one cell: prompts times samples, samples outermost. A multiple of the base run's rows."""
     read_from: int
     """First position whose logits are read; up to the end of the sequence."""
+    memory: float
+    """Bytes that the activations of one batch may take, roughly."""
 
 
 def position_scores(
-    surface: AbstractSurface, runs: GridRuns, site_kind: str, position: int, windows: Sequence[Window], read: ReadAnswer
-) -> dict[Window, Float[Tensor, " sample"]]:
-    """Probability of the answer in each noise sample, for each window restored at `position`.
+    surface: AbstractSurface,
+    runs: GridRuns,
+    patch: Patch,
+    positions: Sequence[int],
+    windows: Sequence[Window],
+    read: ReadAnswer,
+) -> dict[Window, Float[Tensor, " row"]]:
+    """The metric in each row for each window of states put in at `positions` together.
 
     Windows that cannot matter there (only the last layer, before the first position that is read) are left out.
     """
-    column = _Column(surface, runs, site_kind, position)
+    column = _Column(surface, runs, patch, positions)
     useful = {window: column.useful_part(window) for window in windows}
     distinct = sorted({window for window in useful.values() if window is not None})
     scores: dict[Window, Tensor] = {}
@@ -58,20 +76,23 @@ def position_scores(
 
 @dataclass
 class _Group:
-    """Rows that move through the blocks together: one a noise sample."""
+    """Rows that move through the blocks together."""
 
     window: Window
     state: Residual
-    """Residual entering the current block, from the column's position on."""
+    """Residual entering the current block, from the column's first position on."""
     restoring: bool
 
 
 class _Column:
-    """All cells of one position."""
+    """All cells of one position, or of one set of positions."""
 
-    def __init__(self, surface: AbstractSurface, runs: GridRuns, site_kind: str, position: int) -> None:
-        self.surface, self.runs, self.kind, self.position = surface, runs, site_kind, position
+    def __init__(self, surface: AbstractSurface, runs: GridRuns, patch: Patch, positions: Sequence[int]) -> None:
+        self.surface, self.runs, self.patch, self.kind = surface, runs, patch, patch.kind
+        self.positions, self.start = list(positions), min(positions)
+        self.offsets = [position - self.start for position in self.positions]
         self.rows_restoring = 0
+        self.entering: Tensor | None = None
         # A hook of the owner on a block's output may do anything to the sum of its parts.
         outputs = [surface.hook_name(Site(layer, "resid_post")) for layer in range(surface.n_layers)]
         self.adds_up = not any(surface.model.hook_dict[name].fwd_hooks for name in outputs)
@@ -79,15 +100,17 @@ class _Column:
     def useful_part(self, window: Window) -> Window | None:
         """The part of a window that can change what is read, None for nothing."""
         first, last = window
-        if self.position < self.runs.read_from:
-            # Past attention, the last block's output at an unread position goes nowhere.
+        if max(self.positions) < self.runs.read_from and self.kind != "resid_pre":
+            # Past attention, what the last block computes at an unread position goes nowhere.
             last = min(last, self.surface.n_layers - 1)
         return (first, last) if first < last else None
 
     def chunks(self, windows: Sequence[Window]) -> Iterator[list[Window]]:
         """Windows in order, cut so that a batch stays within memory; windows with one start stay together."""
-        length = self.runs.corrupted.n_positions - self.position
-        size = max(1, _MAX_ELEMENTS // (self.runs.corrupted.batch * length * self.surface.d_mlp))
+        length = self.runs.base.n_positions - self.start
+        # The largest activations of a block: about six of its neurons' size at once.
+        bytes_a_cell = 6 * self.runs.rows * length * self.surface.d_mlp * self.surface.dtype.itemsize
+        size = max(1, int(self.runs.memory / bytes_a_cell))
         chunk: list[Window] = []
         for first in dict.fromkeys(window[0] for window in windows):
             together = [window for window in windows if window[0] == first]
@@ -101,14 +124,14 @@ class _Column:
     def run(self, windows: list[Window], read: ReadAnswer) -> dict[Window, Tensor]:
         """Take all cells of `windows` through the blocks in one growing batch."""
         groups: list[_Group] = []
-        with attached(self.surface.model, self._restoring_hooks(windows)):
+        with attached(self.surface.model, self._hooks(windows)):
             for layer in range(min(first for first, _ in windows), self.surface.n_layers):
                 groups = self._leave_trunks(groups, layer, windows)
                 groups += self._enter_before(layer, windows)
                 self._through_block(groups, layer)
                 groups += self._enter_after(layer, windows)
-        ends = torch.cat([group.state[:, self.runs.read_from - self.position :] for group in groups])
-        scores = read(ends).split(self.runs.corrupted.batch)
+        ends = torch.cat([group.state[:, self.runs.read_from - self.start :] for group in groups])
+        scores = read(ends).split(self.runs.rows)
         return {group.window: score for group, score in zip(groups, scores, strict=True)}
 
     def _leave_trunks(self, groups: list[_Group], layer: int, windows: list[Window]) -> list[_Group]:
@@ -129,55 +152,95 @@ class _Column:
 
     def _enters_after(self) -> bool:
         """Whether the state after the first restored block follows from the base runs by addition."""
-        return self.kind == "resid_post" or (self.adds_up and (self.kind == "mlp_out" or self.surface.parallel))
+        if self.kind == "resid_post":
+            return True
+        return self.adds_up and (self.kind == "mlp_out" or (self.kind == "attn_out" and self.surface.parallel))
+
+    def _base_state(self, layer: int) -> Residual:
+        """A fresh copy of the residual entering `layer` in the base run, for the rows of one cell."""
+        state = self.runs.base.resid[layer][:, self.start :]
+        return state.repeat(self.runs.rows // self.runs.base.batch, 1, 1)
 
     def _enter_before(self, layer: int, windows: list[Window]) -> list[_Group]:
         if self._enters_after() or all(first != layer for first, _ in windows):
             return []
-        state = self.runs.corrupted.resid[layer][:, self.position :]
-        return [_Group((layer, self._trunk_end(layer, windows)), state, restoring=True)]
+        return [_Group((layer, self._trunk_end(layer, windows)), self._base_state(layer), restoring=True)]
 
     def _enter_after(self, layer: int, windows: list[Window]) -> list[_Group]:
-        """The state after restoring `layer` in the corrupted run: that run with one position changed."""
+        """The state after restoring `layer` in the base run: that run with the positions changed."""
         if not self._enters_after() or all(first != layer for first, _ in windows):
             return []
-        state = self.runs.corrupted.resid[layer + 1][:, self.position :].clone()
+        state = self._base_state(layer + 1)
         if self.kind == "resid_post":
-            state[:, 0] = self.runs.clean.resid[layer + 1][:, self.position]
+            put(state, self._donated(layer), self.offsets, len(state))
         else:
-            site = Site(layer, self.kind)
-            state[:, 0] += self.runs.clean[site][:, self.position] - self.runs.corrupted[site][:, self.position]
+            base = self.runs.base[Site(layer, self.kind)][:, self.positions]
+            times = self.runs.rows // base.shape[0]
+            donated = self._donated(layer)
+            change = donated.repeat(self.runs.rows // donated.shape[0], 1, 1) - base.repeat(times, 1, 1)
+            state[:, self.offsets] += change.to(state)
         return [_Group((layer, self._trunk_end(layer, windows)), state, restoring=True)]
+
+    def _donated(self, layer: int) -> Tensor:
+        """States to put in at the column's positions, `[row, position, ...]`."""
+        return self.patch.donor[Site(layer, self.kind)][:, self.positions]
 
     def _through_block(self, groups: list[_Group], layer: int) -> None:
         if not groups:
             return
-        samples = self.runs.corrupted.batch
-        # Groups restore in front, the hook takes the first rows.
+        # Groups restore in front, the hooks take the first rows.
         groups.sort(key=lambda group: not group.restoring)
-        self.rows_restoring = samples * sum(group.restoring for group in groups)
+        self.rows_restoring = self.runs.rows * sum(group.restoring for group in groups)
         batch = torch.cat([group.state for group in groups])
-        states = self.surface.block(self.runs.corrupted, layer, batch, self.position).split(samples)
-        for group, state in zip(groups, states, strict=True):
+        if self.kind == "resid_pre" and self.rows_restoring:
+            put(batch, self._donated(layer), self.offsets, self.rows_restoring)
+        self.entering = batch
+        out = self.surface.block(self.runs.base, layer, batch, self.start)
+        if self.kind == "resid_post" and self.rows_restoring:
+            out = out.clone()
+            put(out, self._donated(layer), self.offsets, self.rows_restoring)
+        for group, state in zip(groups, out.split(self.runs.rows), strict=True):
             group.state = state
-            if group.restoring and self.kind == "resid_post":
-                group.state = torch.cat(
-                    [self.runs.clean.resid[layer + 1][:, [self.position]].expand(samples, 1, -1), state[:, 1:]], 1
-                )
 
-    def _restoring_hooks(self, windows: list[Window]) -> FwdHooks:
-        if self.kind == "resid_post":
-            return []
+    def _hooks(self, windows: list[Window]) -> FwdHooks:
+        """Hooks inside blocks: states put in, and states held fixed."""
         first, last = min(window[0] for window in windows), max(window[1] for window in windows)
-        sites = [Site(layer, self.kind) for layer in range(first, last)]
-        return [(self.surface.hook_name(site), self._restore(site)) for site in sites]
+        hooks: FwdHooks = []
+        if self.kind not in ("resid_post", "resid_pre"):
+            hooks += [self._restoring(layer) for layer in range(first, last)]
+        frozen = [site for site in self.patch.frozen if site.layer >= first]
+        return hooks + [self._freezing(site) for site in frozen]
 
-    def _restore(self, site: Site) -> HookFunction:
-        value = self.runs.clean[site][0, self.position]
+    def _restoring(self, layer: int) -> tuple[str, Callable[..., Tensor]]:
+        donated = self._donated(layer)
+        if self.kind == "resid_mid":
+            site = Site(layer, "attn_out")
 
-        def restore(activation: Tensor, hook: object) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+            def value() -> Tensor:
+                return resid_mid_as_attn_out(donated, self.entering, self.offsets, self.rows_restoring)
+        else:
+            site = Site(layer, self.kind)
+
+            def value() -> Tensor:
+                return donated
+
+        def restore(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+            if not self.rows_restoring:
+                return activation
             activation = activation.clone()
-            activation[: self.rows_restoring, 0] = value
+            put(activation, value(), self.offsets, self.rows_restoring, self.patch.head, self.surface.n_heads)
             return activation
 
-        return position_free(restore)
+        restore.position_free = True  # type: ignore[attr-defined]
+        return self.surface.hook_name(site), restore
+
+    def _freezing(self, site: Site) -> tuple[str, Callable[..., Tensor]]:
+        held = self.patch.frozen[site][:, self.positions]
+
+        def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+            activation = activation.clone()
+            put(activation, held, self.offsets, len(activation))
+            return activation
+
+        freeze.position_free = True  # type: ignore[attr-defined]
+        return self.surface.hook_name(site), freeze

@@ -162,8 +162,8 @@ class TraceResult:
         """Emit `WeakTraceWarning` if `is_weak`; returns itself."""
         if self.is_weak:
             warnings.warn(
-                f"the noise hardly changes the answer of {self.prompt!r} ({self.settings.metric} {self.clean_score:.3f} clean, "
-                f"{self.corrupted_score:.3f} corrupted): this trace shows nothing. Use more noise, or a fact the "
+                f"the noise hardly changes the answer of {self.prompt!r} ({self.settings.metric} {self.clean_score:.3f} "
+                f"clean, {self.corrupted_score:.3f} corrupted): this trace shows nothing. Use more noise, or a fact the "
                 "model knows.",
                 WeakTraceWarning,
                 stacklevel=3,
@@ -248,8 +248,8 @@ class TraceResult:
         lines = [
             f"TraceResult({self.settings.summary()})",
             f"  {show_tokens(self.token_strings, self.subject_span)} → {self.answer!r}",
-            f"  {self.settings.metric}: clean {self.clean_score:.3f}, corrupted {self.corrupted_score:.3f}, total effect "
-            f"{self.total_effect:.3f}",
+            f"  {self.settings.metric}: clean {self.clean_score:.3f}, corrupted {self.corrupted_score:.3f}, "
+            f"total effect {self.total_effect:.3f}",
         ]
         lines += [
             f"  layer {layer:2d}, {self.token_strings[pos]!r}: indirect effect {effect:+.3f}"

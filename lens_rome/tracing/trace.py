@@ -1,39 +1,70 @@
 """`trace`: where in a model, and at which token, is the recall of a fact decided?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import SupportsIndex, TypedDict, Unpack
 
-import numpy as np
 import torch
-from jaxtyping import Float
 
-from lens_rome._typing import Model, Residual, Tensor, Tokens
+from lens_rome._typing import Model, Tensor
 from lens_rome.errors import TraceError
-from lens_rome.facts import Fact, Prompt, answer_tokens, tokenize_prompt
-from lens_rome.surface import AbstractSurface, Site, as_surface, check_finite, check_logits, owner_hooks
-from lens_rome.tracing.full_length import full_length_scores
-from lens_rome.tracing.grid import GridRuns, Window, position_scores
-from lens_rome.tracing.noise import CorruptSubject, GaussianNoise, draw_noise
+from lens_rome.facts import Fact
+from lens_rome.surface import AbstractSurface, Site, as_surface, owner_hooks
+from lens_rome.tracing.compute import MEMORY, Found, Ways, compute
+from lens_rome.tracing.corruption import AbstractCorruption, check_samples, check_seed
+from lens_rome.tracing.full_length import clean_states
+from lens_rome.tracing.metrics import check_metric
+from lens_rome.tracing.parse import parse_corruption
+from lens_rome.tracing.places import Positions, Spans
+from lens_rome.tracing.plan import Batch, KindPlan, Question, check_ways, plan_kind, pose
 from lens_rome.tracing.result import TraceResult, TraceSettings
-from lens_rome.tracing.window import check_kind, check_window, window_layers
-
-Positions = int | str | Iterable[int | str]
 
 
-@torch.no_grad()
+class TraceOptions(TypedDict, total=False):
+    """The options of `trace` by name, for the functions that hand them on."""
+
+    noise: float | str | AbstractCorruption
+    samples: int
+    window: int | None
+    positions: Positions | None
+    layers: SupportsIndex | Iterable[SupportsIndex] | None
+    head: int | None
+    together: bool
+    answer: str | None
+    metric: str
+    against: str | None
+    direction: str
+    corrupt: Spans | None
+    severed: str | None
+    original: bool
+    seed: int
+    prepend_bos: bool | None
+    memory: float
+
+
 def trace(
     model: Model,
     fact: Fact,
     kind: str = "resid",
     *,
-    noise: float | str | GaussianNoise = "3σ",
+    noise: float | str | AbstractCorruption = "3σ",
     samples: int = 10,
     window: int | None = None,
     positions: Positions | None = None,
-    layers: int | Iterable[int] | None = None,
+    layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
+    head: int | None = None,
+    together: bool = False,
     answer: str | None = None,
+    metric: str = "prob",
+    against: str | None = None,
+    direction: str = "denoise",
+    corrupt: Spans | None = None,
+    severed: str | None = None,
+    original: bool = False,
+    clean_cache: Mapping[object, Tensor] | None = None,
     seed: int = 1,
     prepend_bos: bool | None = None,
+    memory: float = MEMORY,
 ) -> TraceResult:
     """Causal trace of one fact: corrupt the subject, restore one site at one position, see how much of the answer
     comes back.
@@ -43,240 +74,239 @@ def trace(
     `Edit` are), runs are then full length and slower.
 
     Args:
-        kind: `"resid"` (residual after a block), `"mlp"` or `"attn"` (their outputs).
-        noise: a number for a fixed level, `"3σ"` for three standard deviations of the subject's token embeddings.
+        kind: `"resid"` (residual after a block), `"mlp"` or `"attn"` (their outputs), `"resid_pre"`, `"resid_mid"`,
+            `"head"` (one attention head's output before `W_O`), `"post"` (the MLP's neurons).
+        noise: how the subject is corrupted. A number for normal noise of a fixed level, `"3σ"` for three standard
+            deviations of the subject's token embeddings, or any corruption such as `SwapSubject("Space Needle")`.
         samples: noise samples to average over.
-        window: layers restored together, centred on the cell's layer; None for 1 (`resid`), 10 from 24 layers up,
-            else a fifth of the depth.
-        positions: positions to trace, as indices (BOS counts) or the names `"subject_first"`, `"subject_last"`,
-            `"subject"`, `"last"`; None for all. Other cells are NaN, as are those of layers not in `layers`.
-        answer: text whose probability is traced, of any number of tokens (their joint probability); None for the
-            model's own top token.
+        window: layers restored together, centred on the cell's layer; None for 1 (residuals, heads, neurons), 10 from
+            24 layers up, else a fifth of the depth.
+        positions: positions to trace: indices (BOS counts), slices, compiled patterns (the tokens that a match
+            touches) or the names `"subject_first"`, `"subject_last"`, `"subject"`, `"last"`; None for all. Other cells
+            are NaN, as are those of layers not in `layers`.
+        head: the head, for the kind `"head"`.
+        together: restore all `positions` at once instead of one by one.
+        answer: text whose score is traced, of any number of tokens; None for the model's own top token.
+        metric: `"prob"` (joint over the answer's tokens), `"logprob"`, `"prob_per_token"` (geometric mean),
+            `"logprob_per_token"`, `"logit"`, `"logit_diff"` (first tokens of the answer and of `against`), `"kl"`
+            (divergence of the next token from the clean run). Logarithms in nats.
+        against: the second answer of a logit difference.
+        direction: `"denoise"` puts clean states into the corrupted run (which state suffices?), `"noise"` corrupted
+            states into the clean run (which state is needed?), `"zero"` zeros into the clean run.
+        corrupt: what is corrupted instead of the subject: ranges of positions, or texts (all occurrences).
+        severed: `"mlp"` or `"attn"` to hold that path's outputs at the restored position at their corrupted values
+            (ROME, figure 3): the effect that is left went another way. For residuals.
+        original: follow the released code in all that changes numbers: no BOS, the model's top token, windows of 10,
+            the first occurrence of the subject, severed paths frozen to the values of another noise draw, and the
+            baseline of replaced embeddings measured with added noise.
+        clean_cache: activations of the clean run that you have already, an `ActivationCache` of this very prompt.
         seed: of the noise, drawn from NumPy's legacy generator as in the released code.
+        memory: bytes that the activations of one batch may take, roughly; a smaller number makes smaller batches.
 
     Raises:
-        TraceError: unknown kind, layer, position or noise.
+        TraceError: unknown kind, layer, position, corruption, metric or direction; what does not fit together.
         SurfaceError: unsupported model, training mode, or weights that are not finite.
         SubjectSpanError: the subject or the answer has no tokens of its own.
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, §2; `docs/fidelity.md` lists where the paper and its code differ.
     """
-    surface = as_surface(model)
-    prompt = tokenize_prompt(surface, fact, prepend_bos)
-    spec = GaussianNoise.parse(noise)
-    plan = _plan(surface, prompt, kind, window, positions, layers)
-    question = _question(surface, prompt, answer)
-    level = spec.resolve(surface, [fact.subject])
-    corruption = _corruption(surface, prompt, level, samples, seed)
-    foreign = owner_hooks(model)
-    run = _full_length if foreign else _resumed
-    clean_score, corrupted, scores = run(surface, question, plan, corruption)
-    settings = TraceSettings(
-        kind,
-        plan.window,
-        str(spec),
-        level,
-        samples,
-        seed,
-        prompt.prepend_bos,
-        surface.model_name,
-        surface.name,
-        bool(foreign),
-        str(surface.dtype),
-    )
-    return TraceResult(
-        scores,
-        corrupted,
-        clean_score,
-        prompt.text,
-        fact.subject,
-        prompt.tokens,
-        prompt.token_strings,
-        prompt.subject_span,
-        question.answer,
-        question.ids,
-        fact.target,
-        settings,
-        (f"runs were full length: hooks at {', '.join(foreign[:3])}",) if foreign else (),
-    ).warn_if_weak()
+    options: TraceOptions = {
+        "noise": noise,
+        "samples": samples,
+        "window": window,
+        "positions": positions,
+        "layers": layers,
+        "head": head,
+        "together": together,
+        "answer": answer,
+        "metric": metric,
+        "against": against,
+        "direction": direction,
+        "corrupt": corrupt,
+        "severed": severed,
+        "original": original,
+        "seed": seed,
+        "prepend_bos": prepend_bos,
+        "memory": memory,
+    }
+    return _trace(model, fact, [kind], options, clean_cache)[kind]
 
 
-def _corruption(surface: AbstractSurface, prompt: Prompt, level: float, samples: int, seed: int) -> CorruptSubject:
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise TraceError(f"samples must be a whole number from 1 up, got {samples!r}.")
-    return CorruptSubject(draw_noise(level, samples, prompt.subject_span, surface.d_model, seed), prompt.subject_span)
+def trace_kinds(
+    model: Model, fact: Fact, kinds: Sequence[str] = ("resid", "mlp", "attn"), **options: Unpack[TraceOptions]
+) -> dict[str, TraceResult]:
+    """`trace` for several kinds at once, which share the clean and the corrupted run; by kind.
+
+    Options are those of `trace`; `window` is that of the kinds `mlp` and `attn`.
+    """
+    if not kinds:
+        raise TraceError("no kinds to trace; give e.g. ('resid', 'mlp', 'attn').")
+    return _trace(model, fact, list(dict.fromkeys(kinds)), options)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Which cells are asked for."""
+@torch.no_grad()
+def _trace(
+    model: Model,
+    fact: Fact,
+    kinds: Sequence[str],
+    options: TraceOptions,
+    cache: Mapping[object, Tensor] | None = None,
+) -> dict[str, TraceResult]:
+    tracer = Tracer.make(model, kinds, options)
+    question = tracer.pose(fact)
+    states = None
+    if cache is not None:
+        if tracer.ways.direction != "denoise":
+            raise TraceError(
+                f"a clean cache is of use only where clean states are restored, not for {tracer.ways.direction!r}."
+            )
+        sites = list(dict.fromkeys(Site(layer, plan.site_kind) for plan in tracer.plans for layer in plan.layers))
+        states = clean_states(tracer.surface, cache, sites, len(question.prompt))
+    (results,) = tracer.results(Batch((question,)), states)
+    return {kind: result.warn_if_weak() for kind, result in results.items()}
 
-    site_kind: str
-    window: int
-    windows: dict[int, Window]
-    """By layer."""
-    positions: list[int]
-    n_layers: int
-    n_positions: int
-    subject_first: int
 
-    def empty(self, samples: int) -> Float[Tensor, "layer pos sample"]:
-        return torch.full((self.n_layers, self.n_positions, samples), torch.nan, dtype=torch.float64)
+@dataclass(frozen=True, eq=False)
+class Tracer:
+    """The settings of one call, checked, for any number of facts."""
 
+    surface: AbstractSurface
+    plans: tuple[KindPlan, ...]
+    ways: Ways
+    corruption: AbstractCorruption
+    asked: str
+    """The corruption as it was asked for."""
+    options: TraceOptions
+    notes: tuple[str, ...]
 
-@dataclass(frozen=True)
-class _Question:
-    """The tokens to run and the answer to read."""
+    @classmethod
+    def make(cls, model: Model, kinds: Sequence[str], options: TraceOptions, subjects: Sequence[str] = ()) -> "Tracer":
+        """Check all options that do not depend on a fact; `subjects` set the size of noise given in deviations."""
+        surface = as_surface(model)
+        options = _original(options) if options.get("original") else options
+        corruption = parse_corruption(options.get("noise", "3σ"))
+        direction, severed = options.get("direction", "denoise"), options.get("severed")
+        plans = []
+        for kind in kinds:
+            width = options.get("window") if len(kinds) == 1 or kind in ("mlp", "attn") else None
+            plans.append(plan_kind(surface, kind, width, options.get("layers"), options.get("head")))
+        check_ways(direction, severed, kinds)
+        check_metric(options.get("metric", "prob"), options.get("against"))
+        check_samples(options.get("samples", 10))
+        check_seed(options.get("seed", 1))
+        foreign = owner_hooks(model)
+        ways = Ways(
+            direction,
+            severed,
+            options.get("together", False),
+            options.get("metric", "prob"),
+            options.get("original", False),
+            options.get("memory", MEMORY),
+            bool(foreign),
+        )
+        if not ways.memory > 0:
+            raise TraceError(f"memory must be a number of bytes above 0, got {ways.memory!r}.")
+        fitted = corruption.fitted(surface, subjects) if subjects else corruption
+        notes = (f"runs were full length: hooks at {', '.join(foreign[:3])}",) if foreign else ()
+        return cls(surface, tuple(plans), ways, fitted, str(corruption), options, notes)
 
-    tokens: Tokens
-    """Prompt and all answer tokens but the last, one row."""
-    read_from: int
-    """Position whose logits give the first answer token."""
-    answer: str
-    ids: tuple[int, ...]
+    def pose(self, fact: Fact) -> Question:
+        """The question that a fact asks; see `plan.pose`."""
+        options = self.options
+        if self.ways.original:
+            fact = Fact.from_prompt(fact.prompt, fact.subject, fact.target, fact.relation)
+        corruption = self.corruption.fitted(self.surface, [fact.subject])
+        return pose(
+            self.surface,
+            fact,
+            None if self.ways.direction == "zero" else corruption,
+            samples=options.get("samples", 10),
+            seed=options.get("seed", 1),
+            positions=options.get("positions"),
+            corrupt=options.get("corrupt"),
+            answer=options.get("answer"),
+            against=options.get("against"),
+            prepend_bos=options.get("prepend_bos"),
+            two_draws=self.ways.original and self.ways.severed is not None,
+        )
 
-    def prob(self, logits: Float[Tensor, "row pos d_vocab"]) -> Float[Tensor, " row"]:
-        """Joint probability of the answer from the logits at the positions that are read; float64."""
-        logprobs = logits.log_softmax(-1)
-        ids = torch.tensor(self.ids, device=logits.device)
-        return (
-            logprobs.gather(-1, ids[None, :, None].expand(logits.shape[0], -1, 1))
-            .squeeze(-1)
-            .double()
-            .sum(-1)
-            .exp()
-            .cpu()
+    def results(self, batch: Batch, states: Mapping[Site, Tensor] | None = None) -> list[dict[str, TraceResult]]:
+        """The traces of a batch of questions, each by kind."""
+        found = compute(self.surface, batch, self.plans, self.ways, states)
+        return [
+            {plan.kind: self._result(question, plan, each, index) for plan, each in zip(self.plans, found, strict=True)}
+            for index, question in enumerate(batch.questions)
+        ]
+
+    def _result(self, question: Question, plan: KindPlan, found: Found, index: int) -> TraceResult:
+        prompt = question.prompt
+        own = (prompt.subject_span,)
+        return TraceResult(
+            found.scores[index],
+            found.corrupted[index],
+            float(found.clean[index]),
+            prompt.text,
+            question.fact.subject,
+            prompt.tokens,
+            prompt.token_strings,
+            prompt.subject_span,
+            question.answer,
+            question.ids,
+            question.fact.target,
+            self._settings(question, plan),
+            self.notes,
+            () if question.spans == own or self.ways.direction == "zero" else question.spans,
+        )
+
+    def _settings(self, question: Question, plan: KindPlan) -> TraceSettings:
+        surface, ways = self.surface, self.ways
+        zero = ways.direction == "zero"
+        return TraceSettings(
+            kind=plan.kind,
+            window=plan.window,
+            noise="none" if zero else self.asked,
+            noise_level=None if zero else self.corruption.fitted(surface, [question.fact.subject]).size,
+            samples=question.samples,
+            seed=self.options.get("seed", 1),
+            prepend_bos=question.prompt.prepend_bos,
+            model=surface.model_name,
+            surface=surface.name,
+            full_length=ways.full_length,
+            precision=str(surface.dtype),
+            metric=ways.metric,
+            against=self.options.get("against") or "",
+            direction=ways.direction,
+            severed=ways.severed or "",
+            together=ways.together,
+            head=plan.head,
+            original=ways.original,
         )
 
 
-def _plan(
-    surface: AbstractSurface,
-    prompt: Prompt,
-    kind: str,
-    window: int | None,
-    positions: Positions | None,
-    layers: int | Iterable[int] | None,
-) -> _Plan:
-    site_kind = check_kind(kind)
-    width = check_window(window, kind, surface.n_layers)
-    windows = {layer: window_layers(layer, width, surface.n_layers) for layer in find_layers(surface, layers)}
-    return _Plan(
-        site_kind,
-        width,
-        windows,
-        find_positions(prompt, positions),
-        surface.n_layers,
-        len(prompt),
-        prompt.subject_span[0],
-    )
+def _original(options: TraceOptions) -> TraceOptions:
+    """The options with what the released code leaves no choice about.
+
+    Raises:
+        TraceError: an option that the released code does not have.
+    """
+    for name, reason in _NOT_ORIGINAL.items():
+        if options.get(name) not in (None, *_USUAL.get(name, ())):
+            raise TraceError(f"original=True follows the released code, {reason}; leave out {name}=.")
+    return {**options, "window": options.get("window") or 10, "prepend_bos": False}
 
 
-def find_layers(surface: AbstractSurface, layers: int | Iterable[int] | None) -> list[int]:
-    """Layers in order, all for None; `TraceError` for one that the model does not have."""
-    if layers is None:
-        return list(range(surface.n_layers))
-    found: set[int] = set()
-    for layer in layers if isinstance(layers, Iterable) else [layers]:
-        if not is_whole(layer) or not 0 <= layer < surface.n_layers:
-            raise TraceError(f"layer {layer!r} does not exist: the model has layers 0 to {surface.n_layers - 1}.")
-        found.add(int(layer))
-    return sorted(found)
-
-
-def is_whole(value: object) -> bool:
-    """Whether `value` is a whole number, Python's or NumPy's, and not a truth value."""
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-
-
-def find_positions(prompt: Prompt, positions: Positions | None) -> list[int]:
-    """Indices for position names and numbers; `TraceError` for one that the prompt does not have."""
-    if positions is None:
-        return list(range(len(prompt)))
-    first, last = prompt.subject_span
-    names = {
-        "subject_first": [first],
-        "subject_last": [last - 1],
-        "subject": list(range(first, last)),
-        "last": [len(prompt) - 1],
-    }
-    found: set[int] = set()
-    for position in positions if isinstance(positions, Iterable) and not isinstance(positions, str) else [positions]:
-        if isinstance(position, str) and position in names:
-            found.update(names[position])
-        elif is_whole(position) and -len(prompt) <= position < len(prompt):
-            found.add(int(position) % len(prompt))
-        else:
-            raise TraceError(
-                f"position {position!r} does not exist: the prompt has positions 0 to {len(prompt) - 1} "
-                f"({prompt.marked()}); "
-                f"the names are {', '.join(names)}."
-            )
-    return sorted(found)
-
-
-def _question(surface: AbstractSurface, prompt: Prompt, answer: str | None) -> _Question:
-    tokens = torch.tensor([prompt.tokens], device=surface.device)
-    if answer is not None:
-        ids = answer_tokens(surface, prompt.text, answer, prompt.prepend_bos)
-        tokens = torch.cat([tokens, torch.tensor([ids[:-1]], dtype=tokens.dtype, device=tokens.device)], 1)
-        return _Question(tokens, len(prompt) - 1, answer.strip(), ids)
-    logits = surface.run(tokens)[0, -1]
-    check_finite(surface, logits)
-    top = int(logits.argmax())
-    return _Question(tokens, len(prompt) - 1, str(surface.tokenizer.decode([top])).strip(), (top,))
-
-
-Found = tuple[float, Tensor, Tensor]
-"""Clean probability, corrupted probability `[sample]`, scores `[layer, pos, sample]`."""
-
-
-def _resumed(surface: AbstractSurface, question: _Question, plan: _Plan, corruption: CorruptSubject) -> Found:
-    needed = (
-        range(min(w[0] for w in plan.windows.values()), max(w[1] for w in plan.windows.values()))
-        if plan.windows
-        else ()
-    )
-    keep = [] if plan.site_kind == "resid_post" else [Site(layer, plan.site_kind) for layer in needed]
-    samples = corruption.noise.shape[0]
-    clean = surface.base_run(question.tokens, keep=keep)
-    corrupted = surface.base_run(question.tokens.repeat(samples, 1), [("hook_embed", corruption)], keep)
-    runs = GridRuns(clean, corrupted, question.read_from)
-
-    def read(resid: Residual) -> Tensor:
-        return question.prob(surface.logits(resid))
-
-    logits = surface.logits(clean.resid[-1][:, question.read_from :])
-    check_finite(surface, logits)
-    check_logits(surface, logits, surface.run(question.tokens)[:, question.read_from :])
-    clean_score = float(question.prob(logits))
-    corrupted_probs = read(corrupted.resid[-1][:, question.read_from :])
-    scores = plan.empty(samples)
-    for position in plan.positions:
-        scores[list(plan.windows), position] = corrupted_probs
-        if position < plan.subject_first:
-            continue  # The corrupted run equals the clean one there, at every layer: restoring changes nothing.
-        found = position_scores(surface, runs, plan.site_kind, position, list(plan.windows.values()), read)
-        for layer, cell in plan.windows.items():
-            if cell in found:
-                scores[layer, position] = found[cell]
-    return clean_score, corrupted_probs, scores
-
-
-def _full_length(surface: AbstractSurface, question: _Question, plan: _Plan, corruption: CorruptSubject) -> Found:
-    samples = corruption.noise.shape[0]
-
-    def read(logits: Tensor) -> Tensor:
-        return question.prob(logits[:, question.read_from :])
-
-    logits = surface.run(question.tokens)
-    check_finite(surface, logits)
-    clean_score = float(read(logits))
-    corrupted_probs = read(surface.run(question.tokens.repeat(samples, 1), [("hook_embed", corruption)]))
-    cells: Sequence[tuple[int, int]] = [(position, layer) for position in plan.positions for layer in plan.windows]
-    scores = plan.empty(samples)
-    if cells:
-        asked = [(position, plan.windows[layer]) for position, layer in cells]
-        found = full_length_scores(surface, question.tokens, plan.site_kind, asked, corruption, read)
-        for (position, layer), score in zip(cells, found, strict=True):
-            scores[layer, position] = score
-    return clean_score, corrupted_probs, scores
+_NOT_ORIGINAL = {
+    "answer": "which always traces the model's top token",
+    "metric": "which measures probabilities",
+    "direction": "which restores clean states",
+    "corrupt": "which corrupts the subject",
+    "together": "which restores single positions",
+    "prepend_bos": "which prepends no BOS",
+    "head": "which knows no heads",
+}
+_USUAL: dict[str, tuple[object, ...]] = {
+    "metric": ("prob",),
+    "direction": ("denoise",),
+    "together": (False,),
+    "prepend_bos": (False,),
+}

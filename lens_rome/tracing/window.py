@@ -1,14 +1,31 @@
-"""Which layers a cell of the grid restores."""
+"""Which layers a cell of the grid restores, and at which site."""
 
 from lens_rome.errors import TraceError
 
-KINDS = {"resid": "resid_post", "mlp": "mlp_out", "attn": "attn_out"}
-"""What `trace` calls a kind, and the site it restores."""
+KINDS = {
+    "resid": "resid_post",
+    "mlp": "mlp_out",
+    "attn": "attn_out",
+    "resid_pre": "resid_pre",
+    "resid_mid": "resid_mid",
+    "head": "z",
+    "post": "key",
+}
+"""What `trace` calls a kind, and the site it restores: the residual after a block, the outputs of its MLP and attention
+(the paper's three); the residual before a block and between attention and MLP; one attention head's output before
+`W_O`; the MLP neurons (the input of `W_out`).
+"""
+RESIDUALS = ("resid", "resid_pre", "resid_mid")
 
 
 def default_window(kind: str, n_layers: int) -> int:
-    """1 for `resid`; for `mlp` and `attn` the papers' 10 from 24 layers up, a fifth of the depth below that."""
-    if kind == "resid":
+    """1 for residuals, heads and neurons; for `mlp` and `attn` the papers' 10 from 24 layers up, a fifth of the depth
+    below that.
+
+    Residuals carry everything, so one layer is enough; the outputs of single MLPs and attentions each add little, and
+    their sum over some layers shows.
+    """
+    if kind not in ("mlp", "attn"):
         return 1
     return 10 if n_layers >= 24 else max(1, n_layers // 5)
 

@@ -26,7 +26,7 @@ def saved(gpt2: Any, tmp_path: Path) -> Path:
 
 
 def test_a_saved_edit_comes_back_as_it_was(gpt2: Any, tmp_path: Path) -> None:
-    edit = quick_edit(gpt2) + quick_edit(gpt2, OTHER_REQUEST, layer=3)
+    edit = quick_edit(gpt2) + quick_edit(gpt2, OTHER_REQUEST, layer=2)
     again = Edit.load(edit.save(tmp_path / "edit.safetensors"))
     assert again.deltas.keys() == edit.deltas.keys() and again.bases == edit.bases
     for place, delta in edit.deltas.items():
@@ -121,7 +121,7 @@ def test_factors_with_nan_are_refused_on_loading(gpt2: Any, tmp_path: Path) -> N
     edit = quick_edit(gpt2)
     edit.deltas[LAYER, "W_out"].right[0, 0] = torch.nan
     path = edit.save(tmp_path / "edit")
-    with pytest.raises(EditError, match="not finite"):
+    with pytest.raises(FileFormatError, match=r"not a complete edit file: .*not finite"):
         Edit.load(path)
 
 
@@ -152,5 +152,5 @@ def test_factors_that_do_not_multiply_are_a_damaged_file(gpt2: Any, tmp_path: Pa
     tensors = {"1.W_out.left": torch.zeros(4, 2), "1.W_out.right": torch.zeros(3, 4)}
     change = {"layer": 1, "parameter": "W_out", "delta": "lowrank", **vars(edit.bases[1, "W_out"])}
     save_tensors(tmp_path / "e.safetensors", "edit", tensors, {"changes": [change]})
-    with pytest.raises(FileFormatError, match=r"not a complete edit file: .*do not multiply"):
+    with pytest.raises(FileFormatError, match=r"not a complete edit file: .*(do not multiply|rank)"):
         Edit.load(tmp_path / "e.safetensors")

@@ -153,7 +153,7 @@ def test_a_published_file_is_read_as_sum_and_count(rng: torch.Generator, tmp_pat
     expected = random_moment(rng).total.float()
     path = write_npz(tmp_path / name, expected.numpy())
     for moment in (SecondMoment.from_npz(path), SecondMoments.load(path)[layer]):
-        assert moment.layer == layer and moment.count == 40 and moment.origin.prepend_bos is None
+        assert moment.layer == layer and moment.count == 40 and moment.origin.prepend_bos is False
         torch.testing.assert_close(moment.mean, expected.double() / 40, rtol=0, atol=0)
     # The special NaN that stands for "all documents" is of no interest.
     none = write_npz(tmp_path / name, expected.numpy(), sample_size=np.array(np.nan))

@@ -57,7 +57,7 @@ def test_another_bos_setting_is_refused(gpt2: Any, moments: SecondMoments) -> No
 def test_another_model_of_the_same_shape_is_refused(gpt2: Any, prepend_bos: bool) -> None:
     other = load_model(GOLDEN / "model", as_surface(gpt2).name, dtype=torch.float64)
     moments = collect_moments(other, 1, TEXTS, prepend_bos=prepend_bos, progress=False)
-    with pytest.raises(MomentError, match=r"not from this model: the probe text.*Collect it again"):
+    with pytest.raises(MomentError, match=r"not from this model: their keys.*Collect it again"):
         moment_for(as_surface(gpt2), 1, moments, prepend_bos)
 
 
@@ -68,7 +68,7 @@ def test_a_model_with_other_weights_and_the_same_context_is_refused(
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    with pytest.raises(MomentError, match=r"not from this model: its keys.*Collect it again"):
+    with pytest.raises(MomentError, match=r"not from this model: their keys.*Collect it again"):
         moment_for(as_surface(other), 1, moments, True)
     assert moment_for(as_surface(gpt2), 1, moments, True) is moments[1]
 

@@ -182,13 +182,10 @@ def test_cells_whose_value_is_known_have_exactly_that_value(raw_model: Any) -> N
     )
 
 
-def test_a_batch_cut_for_memory_gives_the_same_grid(
-    gpt2: Any, gpt2_case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_cut_for_memory_gives_the_same_grid(gpt2: Any, gpt2_case: Case) -> None:
     options: dict[str, Any] = {"noise": LEVEL, "samples": SAMPLES, "window": 3}
     whole = trace(gpt2, FACTS["subject in the middle"], "attn", **options)
-    monkeypatch.setattr("lens_rome.tracing.grid._MAX_ELEMENTS", 1)
-    cut = trace(gpt2, FACTS["subject in the middle"], "attn", **options)
+    cut = trace(gpt2, FACTS["subject in the middle"], "attn", memory=1, **options)
     torch.testing.assert_close(cut.sample_scores, whole.sample_scores, rtol=0, atol=gpt2_case.tolerance)
 
 

@@ -1,0 +1,113 @@
+"""Corruptions that put other embeddings in the subject's place: those of another subject, zeros, the mean."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from lens_rome.errors import LensRomeError, TraceError
+from lens_rome.facts import Fact, tokenize_prompt
+from lens_rome.surface import AbstractSurface
+from lens_rome.tracing.corruption import AbstractCorruption, Drawn, Target, check_seed
+
+
+@dataclass(frozen=True)
+class SwapSubject(AbstractCorruption):
+    """Symmetric token replacement: the subject's tokens become those of another subject of the same token length.
+
+    The corrupted prompt is an ordinary text, so the model stays on the distribution it knows; what it recalls then is
+    the other subject's (Zhang and Nanda, https://arxiv.org/abs/2309.16042, recommend it). With several `others` each
+    sample is one of them.
+    """
+
+    others: tuple[str, ...]
+    """One subject, which must fit, or many to draw from, of which those that fit are used."""
+    replace: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.others, str):
+            object.__setattr__(self, "others", (self.others,))
+        object.__setattr__(self, "others", tuple(self.others))
+        if not self.others:
+            raise TraceError("SwapSubject needs at least one other subject.")
+
+    def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:
+        """Embeddings of the first `samples` of the others that fit, in an order drawn from `RandomState(seed)`.
+
+        Raises:
+            TraceError: none fits; the message tells the token lengths.
+        """
+        first, last = target.prompt.subject_span
+        if target.positions != tuple(range(first, last)):
+            raise TraceError("SwapSubject replaces the subject and nothing else; leave out corrupt=.")
+        order = np.random.RandomState(check_seed(seed)).permutation(len(self.others))
+        fitting: list[tuple[int, ...]] = []
+        for index in order:
+            ids = self._swapped(surface, target, self.others[index])
+            if ids is not None:
+                fitting.append(ids[first:last])
+            if len(fitting) == samples:
+                break
+        if not fitting:
+            raise TraceError(self._misfit(surface, target))
+        return (
+            surface.embeddings(torch.tensor(fitting).flatten()).cpu().double().reshape(len(fitting), last - first, -1)
+        )
+
+    def _swapped(self, surface: AbstractSurface, target: Target, other: str) -> tuple[int, ...] | None:
+        """Tokens of the prompt with `other` as its subject; None if they do not line up with the prompt's."""
+        prompt = target.prompt
+        if other.strip() == prompt.subject:
+            return None
+        try:
+            swapped = tokenize_prompt(surface, Fact(other, target.template, "?"), prompt.prepend_bos)
+        except LensRomeError:
+            return None
+        first, last = prompt.subject_span
+        same = swapped.tokens[:first] == prompt.tokens[:first] and swapped.tokens[last:] == prompt.tokens[last:]
+        return swapped.tokens if swapped.subject_span == prompt.subject_span and same else None
+
+    def _misfit(self, surface: AbstractSurface, target: Target) -> str:
+        first, last = target.prompt.subject_span
+        found = []
+        for other in self.others[:3]:
+            swapped = tokenize_prompt(surface, Fact(other, target.template, "?"), target.prompt.prepend_bos)
+            found.append(f"{other!r} has {swapped.subject_span[1] - swapped.subject_span[0]}")
+        more = f" (and {len(self.others) - 3} more)" if len(self.others) > 3 else ""
+        return (
+            f"no other subject fits in the place of {target.prompt.subject!r}, which has {last - first} tokens in "
+            f"{target.prompt.marked()}: {', '.join(found)}{more}. Give one of the same token length."
+        )
+
+    def __str__(self) -> str:
+        return f"subject swapped for {self.others[0]!r}" if len(self.others) == 1 else "subject swapped for others"
+
+
+@dataclass(frozen=True)
+class ZeroEmbeddings(AbstractCorruption):
+    """The subject's token embeddings are zero: one sample, no chance. Far from anything the model has seen."""
+
+    replace: ClassVar[bool] = True
+
+    def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:  # noqa: ARG002
+        """One sample of zeros."""
+        return torch.zeros(1, len(target.positions), surface.d_model, dtype=torch.float64)
+
+    def __str__(self) -> str:
+        return "zero embeddings"
+
+
+@dataclass(frozen=True)
+class MeanEmbeddings(AbstractCorruption):
+    """The subject's token embeddings are the mean over the whole vocabulary: one sample, no chance."""
+
+    replace: ClassVar[bool] = True
+
+    def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:  # noqa: ARG002
+        """One sample of the mean at each position."""
+        mean = surface.embeddings(torch.arange(int(surface.cfg.d_vocab))).cpu().double().mean(0)
+        return mean.expand(1, len(target.positions), -1).clone()
+
+    def __str__(self) -> str:
+        return "mean embeddings"

@@ -1,0 +1,37 @@
+"""Writing the states of one run into the activation of another."""
+
+from collections.abc import Sequence
+
+from lens_rome._typing import Tensor
+
+
+def put(
+    activation: Tensor, donated: Tensor, offsets: Sequence[int], rows: int, head: int | None = None, n_heads: int = 1
+) -> None:
+    """Write `donated` `[row, position, ...]` into the first `rows` rows of `activation`, in place.
+
+    Row `i` takes row `i % len(donated)`. With a `head`, only its part is written: of `[..., head, d_head]`, or of the
+    flat `[..., head · d_head]` that a raw bridge shows.
+    """
+    # `narrow` and views, not indexing: chained indexing would write into a copy.
+    target = activation[:rows]
+    values = donated.to(activation)
+    values = values.repeat(rows // values.shape[0], *[1] * (values.ndim - 1))
+    if head is None:
+        target[:, offsets] = values
+        return
+    if target.ndim == 3:
+        width = target.shape[-1] // n_heads
+        target, values = (each.view(*each.shape[:-1], n_heads, width) for each in (target, values))
+    target[:, offsets, head] = values[:, :, head]
+
+
+def resid_mid_as_attn_out(donated: Tensor, entering: Tensor | None, offsets: Sequence[int], rows: int) -> Tensor:
+    """The attention output that makes the residual between attention and MLP equal `donated`.
+
+    A bridge's `hook_resid_mid` sits on the branch into the norm: writing there would leave the stream that passes the
+    MLP as it was. Setting attention's output changes both, on every surface.
+    """
+    assert entering is not None
+    stream = entering[:rows, offsets]
+    return donated.to(stream).repeat(rows // donated.shape[0], *[1] * (donated.ndim - 1)) - stream
