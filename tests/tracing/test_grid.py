@@ -227,14 +227,11 @@ def test_the_owners_hooks_that_look_at_positions_see_whole_sequences(
     assert_equals_the_loop(gpt2, result, gpt2_case.tolerance, hooks)
 
 
-def test_more_cells_than_one_full_length_batch_holds(
-    gpt2: Any, gpt2_case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("lens_rome.tracing.full_length._ROWS", 3)
+def test_more_cells_than_one_full_length_batch_holds(gpt2: Any, gpt2_case: Case) -> None:
     hooks = [("blocks.1.hook_mlp_out", scale_mlp)]
     with gpt2.hooks(fwd_hooks=hooks):
         result = trace(
-            gpt2, FACTS["subject first"], "mlp", noise=LEVEL, samples=SAMPLES, window=2, answer="French city"
+            gpt2, FACTS["subject first"], "mlp", noise=LEVEL, samples=SAMPLES, window=2, answer="French city", memory=1
         )
     assert_equals_the_loop(gpt2, result, gpt2_case.tolerance, hooks)
 

@@ -9,7 +9,17 @@ import torch
 
 from lens_rome.errors import TraceError
 from lens_rome.surface import as_surface
-from lens_rome.tracing import CorruptSubject, GaussianNoise, draw_noise, subject_deviation, trace
+from lens_rome.tracing import (
+    CorruptSubject,
+    GaussianNoise,
+    MeanEmbeddings,
+    UniformNoise,
+    ZeroEmbeddings,
+    draw_noise,
+    parse_corruption,
+    subject_deviation,
+    trace,
+)
 from tests.helpers import FACTS, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore::lens_rome.tracing.WeakTraceWarning")
@@ -41,7 +51,7 @@ def test_corruption_adds_to_the_subject_in_float64_and_rounds_once(dtype: torch.
     noise = draw_noise(0.5, 2, (1, 3), 8, 1)
     embedding = torch.randn((4, 5, 8), generator=rng, dtype=dtype)
     before = embedding.clone()
-    found = CorruptSubject(noise, (1, 3))(embedding, None)
+    found = CorruptSubject(noise, (1, 2))(embedding, None)
     expected = before.numpy().astype(np.float64)
     expected[:, 1:3] += np.concatenate([noise.numpy(), noise.numpy()])
     np.testing.assert_array_equal(found.numpy(), expected.astype(before.numpy().dtype))
@@ -69,7 +79,7 @@ def test_another_seed_gives_other_noise_and_the_same_seed_the_same_trace(gpt2: A
 def test_the_corrupted_probability_is_the_mean_of_softmaxes_not_the_softmax_of_means(gpt2: Any) -> None:
     result = trace(gpt2, FACTS["subject first"], noise=2.0, samples=10)
     noise = 2.0 * torch.from_numpy(np.random.RandomState(1).randn(10, 2, 32))
-    corrupt = CorruptSubject(noise, result.subject_span)
+    corrupt = CorruptSubject(noise, range(*result.subject_span))
     with torch.no_grad():
         logits = gpt2.run_with_hooks(torch.tensor([result.tokens] * 10), fwd_hooks=[("hook_embed", corrupt)])[:, -1]
     answer = result.answer_tokens[0]
@@ -110,23 +120,27 @@ def test_the_default_noise_is_three_sigmas(gpt2: Any) -> None:
         (" s3 ", GaussianNoise(sigmas=3.0)),
         ("σ3", GaussianNoise(sigmas=3.0)),
         (GaussianNoise(level=0.2), GaussianNoise(level=0.2)),
+        ("u0.3", UniformNoise(level=0.3)),
+        ("u3σ", UniformNoise(sigmas=3.0)),
+        ("us3", UniformNoise(sigmas=3.0)),
+        ("zero", ZeroEmbeddings()),
+        ("mean", MeanEmbeddings()),
     ],
 )
-def test_noise_can_be_written_in_several_ways(given: Any, expected: GaussianNoise) -> None:
-    assert GaussianNoise.parse(given) == expected
-    assert GaussianNoise.parse(str(expected) if expected.level is None else expected.level) == expected
+def test_noise_can_be_written_in_several_ways(given: Any, expected: Any) -> None:
+    assert parse_corruption(given) == expected
 
 
-@pytest.mark.parametrize("bad", ["much", "3", "", "3.3.3s", "u3", "-1s", "nanσ"])
+@pytest.mark.parametrize("bad", ["much", "3", "", "3.3.3s", "u", "u-3", "-1s", "nanσ", "t5"])
 def test_noise_that_is_not_understood_is_refused(bad: str) -> None:
     with pytest.raises(TraceError, match=f"noise {bad!r} is not understood; give a number"):
-        GaussianNoise.parse(bad)
+        parse_corruption(bad)
 
 
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
 def test_a_level_that_is_no_level_is_refused(bad: float) -> None:
     with pytest.raises(TraceError, match="noise must be a finite number from 0 up"):
-        GaussianNoise.parse(bad)
+        parse_corruption(bad)
 
 
 def test_a_deviation_of_no_subjects_is_refused(gpt2: Any) -> None:

@@ -66,7 +66,7 @@ def test_the_data_frame_has_one_row_a_traced_cell(result: TraceResult) -> None:
     scores = result.sample_scores.clone()
     scores[0, 0] = torch.nan
     frame = replace(result, sample_scores=scores).to_dataframe()
-    assert list(frame.columns) == ["layer", "pos", "token", "is_subject", "prob", "indirect_effect", "std"]
+    assert list(frame.columns) == ["layer", "pos", "token", "is_subject", "score", "indirect_effect", "std"]
     assert len(frame) == 5 and set(frame[frame.is_subject].token) == {"Paris"}
     row = frame[(frame.layer == 1) & (frame.pos == 2)].iloc[0]
     assert row.prob == pytest.approx(0.9) and row["std"] == pytest.approx(0.1)
