@@ -14,7 +14,6 @@ from lens_rome.runs._durable import sync_folder, write_all
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
-_PREFIX, _SUFFIX = ".manifest.", ".tmp"
 _SHOWN = 10  # differing settings in one message
 _WIDTH = 100  # characters of a setting's value in a message
 
@@ -65,11 +64,12 @@ def establish(folder: Path, wanted: Manifest) -> Manifest:
     try:
         folder.mkdir(exist_ok=True)
         # Listed before the manifest is looked for: our own files come after it, so what is here without it is foreign.
-        foreign = sorted(path.name for path in folder.iterdir() if not _is_temporary(path.name))
-        if not (folder / NAME).exists():
-            if foreign:
+        # Hidden files do not count: they are a file browser's, or what a start left that was killed at this point.
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if NAME not in names and not (folder / NAME).exists():
+            if names:
                 raise RunError(
-                    f"{folder} holds other files ({foreign[0]!r} and so on, {len(foreign)} in all) and no {NAME}. "
+                    f"{folder} holds other files ({names[0]!r} and so on, {len(names)} in all) and no {NAME}. "
                     "Name a new or an empty folder."
                 )
             _create(folder, wanted)
@@ -124,7 +124,7 @@ def _create(folder: Path, manifest: Manifest) -> None:
         "ids": {"count": manifest.n_ids, "sha256": manifest.ids_digest},
         "created_by": dict(manifest.created_by),
     }
-    descriptor, name = tempfile.mkstemp(_SUFFIX, _PREFIX, folder)
+    descriptor, name = tempfile.mkstemp(".tmp", ".manifest.", folder)
     temporary = Path(name)
     try:
         try:
@@ -149,10 +149,6 @@ def _link(temporary: Path, path: Path) -> None:
         # settings within the same moment could miss each other.
         if not path.exists():
             temporary.replace(path)
-
-
-def _is_temporary(name: str) -> bool:
-    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def _check_same(folder: Path, wanted: Manifest, found: Manifest) -> None:

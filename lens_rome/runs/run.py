@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,7 @@ class Run:
 
     folder: Path
     manifest: Manifest
-    ids: tuple[str, ...] | None
+    ids: tuple[str, ...] | None = field(repr=False)
     """All ids in their order; None if the run was opened by `read`."""
 
     @classmethod
@@ -76,17 +76,17 @@ class Run:
     @property
     def done(self) -> frozenset[str]:
         """The ids that succeeded."""
-        return frozenset(self._contents()[0])
+        return frozenset(self._contents(with_rows=False)[0])
 
     @property
     def errors(self) -> dict[str, str]:
         """The ids that failed and have not succeeded since, each with its error; the last one if it was retried."""
-        return self._contents()[1]
+        return self._contents(with_rows=False)[1]
 
     @property
     def finished(self) -> bool:
         """Whether every id has a row or an error."""
-        return sum(map(len, self._contents())) == self.manifest.n_ids
+        return sum(map(len, self._contents(with_rows=False))) == self.manifest.n_ids
 
     def chunks(self, worker: Worker, chunk_size: int) -> list[list[str]]:
         """The worker's share: every `world`-th chunk. Chunk `i` is `ids[i * chunk_size : (i + 1) * chunk_size]`.
@@ -113,13 +113,13 @@ class Run:
             RunError: as `chunks` and `rows`.
         """
         chunks = self.chunks(worker, chunk_size)
-        results, errors = self._contents()
+        results, errors = self._contents(with_rows=False)
         skip = results.keys() if retry_errors else results.keys() | errors.keys()
         left = ([key for key in chunk if key not in skip] for chunk in chunks)
         return [chunk for chunk in left if chunk]
 
-    def _contents(self) -> tuple[dict[str, Row], dict[str, str]]:
-        """Rows and errors by id, no id in both."""
+    def _contents(self, *, with_rows: bool = True) -> tuple[dict[str, Row], dict[str, str]]:
+        """Rows and errors by id, no id in both; empty rows where only the ids are needed, to save memory."""
         results: dict[str, Row] = {}
         errors: dict[str, str] = {}
         repeated = 0
@@ -129,7 +129,7 @@ class Run:
             elif row["id"] in results:
                 repeated += 1
             else:
-                results[row["id"]] = row
+                results[row["id"]] = row if with_rows else {}
         if repeated:
             warnings.warn(
                 f"{repeated} rows in {self.folder} repeat an id; the first of each is kept. Two workers did the same "

@@ -139,8 +139,9 @@ def test_a_folder_of_other_files_is_refused(tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_what_a_start_left_that_was_killed_before_its_manifest_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / ".manifest.abc.tmp").touch()
+@pytest.mark.parametrize("name", [".manifest.abc.tmp", ".DS_Store"])
+def test_hidden_files_such_as_a_killed_start_leaves_are_no_obstacle(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
     assert open_run(tmp_path).rows() == {}
 
 
