@@ -22,6 +22,7 @@ from lens_rome.errors import FactError as FactError
 from lens_rome.errors import FileFormatError as FileFormatError
 from lens_rome.errors import LensRomeError as LensRomeError
 from lens_rome.errors import MomentError as MomentError
+from lens_rome.errors import RunError as RunError
 from lens_rome.errors import SubjectSpanError as SubjectSpanError
 from lens_rome.errors import SurfaceError as SurfaceError
 from lens_rome.errors import TraceError as TraceError
@@ -57,6 +58,7 @@ __all__ = [
     "GaussianNoise",
     "LensRomeError",
     "MomentError",
+    "RunError",
     "SecondMoment",
     "SecondMoments",
     "SubjectSpanError",

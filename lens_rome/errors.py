@@ -39,3 +39,7 @@ class EditMismatchError(EditError):
 
 class FileFormatError(LensRomeError, ValueError):
     """A file is truncated, corrupt, of another kind, or of a newer format."""
+
+
+class RunError(LensRomeError, ValueError):
+    """A run's folder cannot be made, continued or read, or a worker's share of it cannot be told."""
