@@ -21,16 +21,18 @@ class SwapSubject(AbstractCorruption):
     sample is one of them.
     """
 
-    others: tuple[str, ...]
+    others: str | tuple[str, ...]
     """One subject, which must fit, or many to draw from, of which those that fit are used."""
     replace: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.others, str):
-            object.__setattr__(self, "others", (self.others,))
-        object.__setattr__(self, "others", tuple(self.others))
-        if not self.others:
-            raise TraceError("SwapSubject needs at least one other subject.")
+        if not self.candidates or not all(other.strip() for other in self.candidates):
+            raise TraceError(f"SwapSubject needs other subjects, got {self.others!r}.")
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """The other subjects, however many were given."""
+        return (self.others,) if isinstance(self.others, str) else self.others
 
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:
         """Embeddings of the first `samples` of the others that fit, in an order drawn from `RandomState(seed)`.
@@ -41,10 +43,10 @@ class SwapSubject(AbstractCorruption):
         first, last = target.prompt.subject_span
         if target.positions != tuple(range(first, last)):
             raise TraceError("SwapSubject replaces the subject and nothing else; leave out corrupt=.")
-        order = np.random.RandomState(check_seed(seed)).permutation(len(self.others))
+        order = np.random.RandomState(check_seed(seed)).permutation(len(self.candidates))
         fitting: list[tuple[int, ...]] = []
         for index in order:
-            ids = self._swapped(surface, target, self.others[index])
+            ids = self._swapped(surface, target, self.candidates[index])
             if ids is not None:
                 fitting.append(ids[first:last])
             if len(fitting) == samples:
@@ -71,17 +73,19 @@ class SwapSubject(AbstractCorruption):
     def _misfit(self, surface: AbstractSurface, target: Target) -> str:
         first, last = target.prompt.subject_span
         found = []
-        for other in self.others[:3]:
+        for other in self.candidates[:3]:
             swapped = tokenize_prompt(surface, Fact(other, target.template, "?"), target.prompt.prepend_bos)
             found.append(f"{other!r} has {swapped.subject_span[1] - swapped.subject_span[0]}")
-        more = f" (and {len(self.others) - 3} more)" if len(self.others) > 3 else ""
+        more = f" (and {len(self.candidates) - 3} more)" if len(self.candidates) > 3 else ""
         return (
             f"no other subject fits in the place of {target.prompt.subject!r}, which has {last - first} tokens in "
             f"{target.prompt.marked()}: {', '.join(found)}{more}. Give one of the same token length."
         )
 
     def __str__(self) -> str:
-        return f"subject swapped for {self.others[0]!r}" if len(self.others) == 1 else "subject swapped for others"
+        return (
+            f"subject swapped for {self.candidates[0]!r}" if len(self.candidates) == 1 else "subject swapped for others"
+        )
 
 
 @dataclass(frozen=True)

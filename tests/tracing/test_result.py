@@ -69,7 +69,7 @@ def test_the_data_frame_has_one_row_a_traced_cell(result: TraceResult) -> None:
     assert list(frame.columns) == ["layer", "pos", "token", "is_subject", "score", "indirect_effect", "std"]
     assert len(frame) == 5 and set(frame[frame.is_subject].token) == {"Paris"}
     row = frame[(frame.layer == 1) & (frame.pos == 2)].iloc[0]
-    assert row.prob == pytest.approx(0.9) and row["std"] == pytest.approx(0.1)
+    assert row.score == pytest.approx(0.9) and row["std"] == pytest.approx(0.1)
     assert row.indirect_effect == pytest.approx(0.7)
 
 

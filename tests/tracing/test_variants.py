@@ -50,7 +50,7 @@ ONCE: dict[str, tuple[str, dict[str, Any]]] = {
     "zeroing attention before the subject": ("attn", {"direction": "zero", "positions": [0, 1]}),
     "residual in the middle": ("resid_mid", {"window": 2}),
     "noising the residual in the middle": ("resid_mid", {"direction": "noise"}),
-    "two positions together": ("mlp", {"positions": [2, 5], "together": True, "window": 2}),
+    "two positions together": ("mlp", {"positions": [2, 4], "together": True, "window": 2}),
     "three residuals together": ("resid", {"positions": "subject", "together": True, "window": 2}),
     "neurons at the last token": ("post", {"positions": "last", "window": 3}),
     "log-probability": ("mlp", {"metric": "logprob"}),
@@ -66,7 +66,7 @@ ONCE: dict[str, tuple[str, dict[str, Any]]] = {
     "noise in place": ("mlp", {"noise": GaussianNoise(LEVEL, replace=True)}),
     "zero embeddings": ("resid", {"noise": ZeroEmbeddings()}),
     "mean embeddings": ("attn", {"noise": MeanEmbeddings()}),
-    "two spans": ("mlp", {"corrupt": [(0, 2), (6, 7)], "window": 2}),
+    "two spans": ("mlp", {"corrupt": [(0, 2), (4, 5)], "window": 2}),
 }
 
 
@@ -233,7 +233,11 @@ def test_moving_the_whole_subject_at_the_bottom_moves_the_whole_run(gpt2: Any, d
         gpt2, "resid_pre", {"direction": direction, "positions": "subject", "together": True, "layers": 0}
     )
     first = result.subject_span[0]
-    other = torch.full((SAMPLES,), result.clean_score).double() if direction == "denoise" else result.corrupted_samples
+    other = (
+        torch.full((SAMPLES,), result.clean_score, dtype=torch.float64)
+        if direction == "denoise"
+        else result.corrupted_samples
+    )
     torch.testing.assert_close(result.sample_scores[0, first], other, rtol=0, atol=1e-12)
 
 
@@ -245,7 +249,10 @@ def test_severing_a_path_that_carries_nothing_changes_nothing(gpt2: Any) -> None
     severed = run_variant(gpt2, "resid", {"layers": 3, "severed": "mlp"})
     torch.testing.assert_close(severed.sample_scores, plain.sample_scores, rtol=0, atol=1e-12, equal_nan=True)
     torch.testing.assert_close(
-        severed.sample_scores[3, -1], torch.full((SAMPLES,), severed.clean_score).double(), rtol=0, atol=1e-12
+        severed.sample_scores[3, -1],
+        torch.full((SAMPLES,), severed.clean_score, dtype=torch.float64),
+        rtol=0,
+        atol=1e-12,
     )
 
 
@@ -256,9 +263,7 @@ def test_kinds_together_equal_each_alone(raw_model: Any, raw_case: Case) -> None
     for kind in kinds:
         window = 2 if kind in ("mlp", "attn") else None
         alone = trace(raw_model, FACT, kind, noise=LEVEL, samples=SAMPLES, window=window)
-        torch.testing.assert_close(
-            together[kind].sample_scores, alone.sample_scores, rtol=0, atol=raw_case.tolerance
-        )
+        torch.testing.assert_close(together[kind].sample_scores, alone.sample_scores, rtol=0, atol=raw_case.tolerance)
         assert together[kind].settings == alone.settings
 
 
