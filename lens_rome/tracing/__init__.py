@@ -1,9 +1,15 @@
 """Causal tracing: locate the states that decide a fact."""
 
+from lens_rome.tracing.average import average_effects as average_effects
+from lens_rome.tracing.average_result import AverageEffects as AverageEffects
+from lens_rome.tracing.average_result import Peak as Peak
 from lens_rome.tracing.corruption import AbstractCorruption as AbstractCorruption
 from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target
 from lens_rome.tracing.full_length import restore_hooks as restore_hooks
+from lens_rome.tracing.layer_effects import concentrated as concentrated
+from lens_rome.tracing.layer_effects import layer_effects as layer_effects
+from lens_rome.tracing.layer_effects import peak_layers as peak_layers
 from lens_rome.tracing.metrics import METRICS as METRICS
 from lens_rome.tracing.noise import GaussianNoise as GaussianNoise
 from lens_rome.tracing.noise import UniformNoise as UniformNoise
@@ -16,11 +22,16 @@ from lens_rome.tracing.replacement import ZeroEmbeddings as ZeroEmbeddings
 from lens_rome.tracing.result import TraceResult as TraceResult
 from lens_rome.tracing.result import TraceSettings as TraceSettings
 from lens_rome.tracing.result import WeakTraceWarning as WeakTraceWarning
+from lens_rome.tracing.roles import ROLES as ROLES
+from lens_rome.tracing.roles import token_roles as token_roles
 from lens_rome.tracing.statistics import EmbeddingStatistics as EmbeddingStatistics
 from lens_rome.tracing.statistics import MultivariateNoise as MultivariateNoise
 from lens_rome.tracing.statistics import StudentNoise as StudentNoise
+from lens_rome.tracing.suggest import LayerSuggestion as LayerSuggestion
+from lens_rome.tracing.suggest import suggest_layers as suggest_layers
 from lens_rome.tracing.trace import trace as trace
 from lens_rome.tracing.trace import trace_kinds as trace_kinds
+from lens_rome.tracing.trace_facts import trace_facts as trace_facts
 from lens_rome.tracing.trace_set import TraceSet as TraceSet
 from lens_rome.tracing.window import KINDS as KINDS
 from lens_rome.tracing.window import window_layers as window_layers

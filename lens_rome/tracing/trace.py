@@ -210,8 +210,8 @@ class Tracer:
         notes = (f"runs were full length: hooks at {', '.join(foreign[:3])}",) if foreign else ()
         return cls(surface, tuple(plans), ways, fitted, str(corruption), options, notes)
 
-    def pose(self, fact: Fact) -> Question:
-        """The question that a fact asks; see `plan.pose`."""
+    def pose(self, fact: Fact, answer: str | None = None) -> Question:
+        """The question that a fact asks, about `answer` if one is given; see `plan.pose`."""
         options = self.options
         if self.ways.original:
             fact = Fact.from_prompt(fact.prompt, fact.subject, fact.target, fact.relation)
@@ -224,7 +224,7 @@ class Tracer:
             seed=options.get("seed", 1),
             positions=options.get("positions"),
             corrupt=options.get("corrupt"),
-            answer=options.get("answer"),
+            answer=answer if answer is not None else options.get("answer"),
             against=options.get("against"),
             prepend_bos=options.get("prepend_bos"),
             two_draws=self.ways.original and self.ways.severed is not None,
