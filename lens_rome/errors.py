@@ -43,3 +43,7 @@ class FileFormatError(LensRomeError, ValueError):
 
 class RunError(LensRomeError, ValueError):
     """A run's folder cannot be made, continued or read, or a worker's share of it cannot be told."""
+
+
+class DatasetError(LensRomeError, ValueError):
+    """A file of facts or records cannot be fetched, read, or understood."""

@@ -12,24 +12,54 @@ from lens_rome.tracing import TraceResult, window_layers
 
 _SHADES = " ·░▒▓█"
 _COLOURS = {"resid": "magenta", "mlp": "green", "attn": "red"}
-_NAMES = {"resid": "hidden state", "mlp": "MLP output", "attn": "attention output"}
+_NAMES = {
+    "resid": "hidden state",
+    "mlp": "MLP output",
+    "attn": "attention output",
+    "resid_pre": "hidden state before the block",
+    "resid_mid": "hidden state between attention and MLP",
+    "post": "MLP neurons",
+}
 
 
 def show_traces(console: Console, results: Mapping[str, TraceResult], top: int) -> None:
     """Prompt, probabilities, heat maps and the `top` cells of each kind."""
     first = next(iter(results.values()))
-    settings = first.settings
     console.print(f"\n[bold]{escape(first.prompt)}[/bold] → [bold]{escape(first.answer)}[/bold]", soft_wrap=True)
-    console.print(
-        f"p({escape(first.answer)}) is {first.clean_score:.1%}, and {first.corrupted_score:.1%} when noise hides "
-        f"'{escape(first.subject)}' ({settings.samples} samples, σ = {settings.noise_level:.3g}).",
-        soft_wrap=True,
-    )
+    console.print(_conditions(first), soft_wrap=True)
     if not first.answer_is_target and first.target != "?":
         console.print(f"The answer is not the target given, '{escape(first.target)}'.", style="yellow", soft_wrap=True)
     console.print("Restored: " + ", ".join(_panel_name(result) for result in results.values()) + ".\n")
     _show_maps(console, results)
     console.print(_best_cells(results, top))
+
+
+def _conditions(result: TraceResult) -> str:
+    """What was measured, clean and corrupted, and how the subject was corrupted."""
+    settings = result.settings
+    if settings.direction == "zero":
+        return f"{_measured(result)} is {_number(result, result.clean_score)}; states are replaced by zeros."
+    size = f", σ = {settings.noise_level:.3g}" if settings.noise_level is not None else ""
+    count = "1 sample" if settings.samples == 1 else f"{settings.samples} samples"
+    way = "Corrupted states are put into the clean run." if settings.direction == "noise" else ""
+    return (
+        f"{_measured(result)} is {_number(result, result.clean_score)}, and "
+        f"{_number(result, result.corrupted_score)} when the corruption ({escape(settings.noise)}{size}; {count}) hides "
+        f"'{escape(result.subject)}'. {way}"
+    ).strip() + (f" The {settings.severed} path is severed." if settings.severed else "")
+
+
+def _measured(result: TraceResult) -> str:
+    answer, metric = escape(result.answer), result.settings.metric
+    if metric == "logit_diff":
+        return f"logit({answer}) − logit({escape(result.settings.against)})"
+    if metric == "kl":
+        return "KL to the clean run (nats)"
+    return f"p({answer})" if metric == "prob" else f"{metric}({answer})"
+
+
+def _number(result: TraceResult, score: float) -> str:
+    return f"{score:.1%}" if result.settings.metric in ("prob", "prob_per_token") else f"{score:.3f}"
 
 
 def _panel_name(result: TraceResult) -> str:
@@ -49,15 +79,15 @@ def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
         for kind in kinds:
-            head = Text(f"{kind}, layers 0–{n_layers - 1}", style=f"bold {_COLOURS[kind]}")
+            head = Text(f"{kind}, layers 0–{n_layers - 1}", style=f"bold {_COLOURS.get(kind, 'cyan')}")
             table.add_column(head, no_wrap=True, min_width=cell * n_layers, overflow="crop")
         for pos, label in enumerate(labels):
             style = "bold" if label.endswith("*") else ""
-            rows = [Text(_row(results[kind], pos, cell), style=_COLOURS[kind]) for kind in kinds]
+            rows = [Text(_row(results[kind], pos, cell), style=_COLOURS.get(kind, "cyan")) for kind in kinds]
             table.add_row(Text(label, style=style), *rows)
         console.print(table)
     levels = " ".join(f"{shade} {100 * i // (len(_SHADES) - 1)}%" for i, shade in enumerate(_SHADES) if i)
-    console.print(f"share of the answer that comes back: {levels}; * subject\n", style="dim")
+    console.print(f"share of the total effect: {levels}; * subject\n", style="dim")
 
 
 def _label(result: TraceResult, pos: int) -> str:
@@ -75,18 +105,19 @@ def _shade(result: TraceResult, layer: int, pos: int) -> str:
     effect = float(result.indirect_effects[layer, pos])
     if effect != effect:
         return "?"
-    share = effect / result.total_effect if result.total_effect > 0 else 0.0
+    total = result.clean_score if result.settings.direction == "zero" else result.total_effect
+    share = abs(effect / total) if total and (effect > 0) == (result.top(1)[0][2] > 0) else 0.0
     return _SHADES[max(0, min(len(_SHADES) - 1, round(share * (len(_SHADES) - 1))))]
 
 
 def _best_cells(results: Mapping[str, TraceResult], top: int) -> Table:
-    table = plain_table("best cells", "token", "layers", "p(answer)", "share of what was lost")
+    table = plain_table("best cells", "token", "layers", "score", "share of the total effect")
     for kind, result in results.items():
         n_layers = result.scores.shape[0]
         for layer, pos, effect in result.top(top):
             begin, end = window_layers(layer, result.settings.window, n_layers)
             layers = str(begin) if end - begin == 1 else f"{begin}–{end - 1}"
-            share = f"{effect / result.total_effect:.0%}" if result.total_effect > 0 else "–"
+            share = f"{effect / result.total_effect:.0%}" if result.total_effect else "–"
             label = escape(_label(result, pos))
-            table.add_row(_NAMES[kind], label, layers, f"{result.corrupted_score + effect:.1%}", share)
+            table.add_row(_NAMES[kind], label, layers, _number(result, result.baseline + effect), share)
     return table

@@ -1,12 +1,14 @@
 """`lens-rome trace`: where a fact is recalled."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import lens_rome
-from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.models import ATLAS, Loaded, load
 from lens_rome.cli.options import (
     Bos,
     Device,
@@ -14,19 +16,19 @@ from lens_rome.cli.options import (
     ModelName,
     Out,
     Precision,
-    SubjectName,
     SurfaceName,
-    Template,
     split_names,
 )
 from lens_rome.cli.output import Folder
-from lens_rome.cli.reporting import console, reporting, working
+from lens_rome.cli.reporting import CommandError, console, reporting, working
+from lens_rome.cli.show_average import show_average
 from lens_rome.cli.show_trace import show_traces
 from lens_rome.cli.tables import show_files
+from lens_rome.datasets import read_facts
 from lens_rome.facts import Fact
 from lens_rome.plotting import plot_trace
-from lens_rome.tracing import TraceResult
-from lens_rome.tracing import trace as trace_fact
+from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_facts, trace_kinds
+from lens_rome.tracing.trace import TraceOptions
 from lens_rome.tracing.window import check_kind, check_window
 
 Traces = Mapping[str, TraceResult]
@@ -35,18 +37,37 @@ Traces = Mapping[str, TraceResult]
 
 @reporting
 def trace(
-    subject: SubjectName,
-    template: Template,
+    subject: Annotated[
+        str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", "-t", help="The prompt with one {} for the subject, ending right before the object."
+        ),
+    ] = None,
+    facts: Annotated[
+        str | None,
+        typer.Option("--facts", help="Trace many: a JSON file, `atlas`, or `known` (the paper's file). Needs --out."),
+    ] = None,
+    average: Annotated[
+        Path | None, typer.Option("--average", help="Average the traces in the folder of an earlier --facts run.")
+    ] = None,
     model: ModelName = "atlas",
     target: Annotated[
         str | None, typer.Option("--target", help="The true object; results say whether the model's answer is it.")
     ] = None,
     answer: Annotated[
-        str | None, typer.Option("--answer", help="Text whose probability is traced; left out: the model's top token.")
+        str | None, typer.Option("--answer", help="Text whose score is traced; left out: the model's top token.")
     ] = None,
-    kinds: Annotated[str, typer.Option("--kinds", help="What to restore, separated by commas.")] = "resid,mlp,attn",
+    kinds: Annotated[
+        str, typer.Option("--kinds", help=f"What to restore, separated by commas: {', '.join(KINDS)}.")
+    ] = "resid,mlp,attn",
     noise: Annotated[
-        str, typer.Option("--noise", help="A number, or e.g. `3s`: deviations of the subject's embeddings.")
+        str,
+        typer.Option(
+            "--noise", help="A number, `3s` (deviations of the subject's embeddings), `u0.3`, `zero`, `mean`."
+        ),
     ] = "3s",
     samples: Annotated[int, typer.Option("--samples", help="Noise samples to average over.")] = 10,
     window: Annotated[
@@ -55,7 +76,25 @@ def trace(
             "--window", help="Layers restored together by mlp and attn; left out: 10, a fifth in shallow models."
         ),
     ] = None,
+    metric: Annotated[str, typer.Option("--metric", help=f"What to measure: {', '.join(METRICS)}.")] = "prob",
+    against: Annotated[str | None, typer.Option("--against", help="Second answer, for --metric logit_diff.")] = None,
+    direction: Annotated[
+        str, typer.Option("--direction", help="`denoise`, `noise` or `zero`: which states go into which run.")
+    ] = "denoise",
+    severed: Annotated[
+        str | None, typer.Option("--severed", help="`mlp` or `attn`: hold that path at its corrupted values.")
+    ] = None,
+    original: Annotated[
+        bool, typer.Option("--original", help="Follow the released code in all that changes numbers.")
+    ] = False,
     top: Annotated[int, typer.Option("--top", help="How many of the best cells to print for each kind.")] = 3,
+    count: Annotated[int | None, typer.Option("--count", help="With --facts: only so many of them.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --facts: also facts that the model does not know.")
+    ] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="With --facts: this process's share, such as 2/8.")
+    ] = None,
     surface: SurfaceName = None,
     device: Device = "cpu",
     dtype: Dtype = Precision.float32,
@@ -66,17 +105,41 @@ def trace(
     """Trace a fact: corrupt its subject, restore one state at a time, and see where the answer comes back.
 
     Example: lens-rome trace -s "Eiffel Tower" -t "The {} is in the city of" --out out/trace
+
+    Many facts, resumable: lens-rome trace --facts atlas --out RUN, then lens-rome trace --average RUN
     """
+    if average is not None:
+        show_average(console(), average, Folder(out or average))
+        return
     asked = split_names(kinds, "--kinds")
     for kind in asked:
         check_kind(kind)
         check_window(window, kind, 1)
+    options: TraceOptions = {
+        "noise": _noise(noise),
+        "samples": samples,
+        "window": window,
+        "answer": answer,
+        "metric": metric,
+        "against": against,
+        "direction": direction,
+        "severed": severed,
+        "original": original,
+        "seed": seed,
+        "prepend_bos": bos,
+    }
+    if facts is not None:
+        _trace_many(facts, asked, options, out, (model, surface, device, dtype), count, everything, shard)
+        return
+    if subject is None or template is None:
+        raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
     Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
     fact = _fact(loaded, subject, template, target, bos)
-    options = {"noise": _noise(noise), "samples": samples, "answer": answer, "seed": seed, "prepend_bos": bos}
-    results = run_traces(loaded, fact, asked, window, options)
+    with working("tracing", 1) as begin:
+        begin(", ".join(asked))
+        results = trace_kinds(loaded.model, fact, asked, **options)
     screen = console()
     show_traces(screen, results, top)
     if folder:
@@ -84,21 +147,42 @@ def trace(
         show_files(screen, folder)
 
 
-def run_traces(
-    loaded: Loaded,
-    fact: Fact,
+def _trace_many(
+    source: str,
     kinds: Sequence[str],
-    window: int | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> dict[str, TraceResult]:
-    """A trace of each kind, with progress; `window` is for `mlp` and `attn`."""
-    results = {}
-    with working("tracing", len(kinds)) as begin:
-        for kind in kinds:
-            begin(kind)
-            width = None if kind == "resid" else window
-            results[kind] = trace_fact(loaded.model, fact, kind, window=width, **(options or {}))
-    return results
+    options: TraceOptions,
+    out: Path | None,
+    model: tuple[str, str | None, str, Precision],
+    count: int | None,
+    everything: bool,
+    shard: str | None,
+) -> None:
+    """`--facts`: read them, trace them into the folder, say what is there and what comes next."""
+    if out is None:
+        raise CommandError("--facts needs --out: the folder that every finished fact is written to.")
+    if options.get("answer") is not None:
+        raise CommandError("--answer is for one fact; with --facts the model's own answers are traced.")
+    given = None if source == ATLAS else read_facts(source)
+    loaded = load(*model)
+    if given is None:
+        if loaded.world is None:
+            raise CommandError("--facts atlas are facts of the bundled model; give a file for another --model.")
+        given = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
+    chosen = dict(list(given.items())[:count])
+    found = trace_facts(loaded.model, chosen, kinds, out=out, known=not everything, shard=shard, **options)
+    screen = console()
+    screen.print(f"{len(found)} facts traced, {len(found.skipped)} left out, in {out}.", soft_wrap=True)
+    reasons = Counter(reason.partition(",")[0].partition(":")[0].split(" '")[0] for reason in found.skipped.values())
+    for reason, number in reasons.most_common(3):
+        screen.print(f"  {number}: {reason} …", style="dim", soft_wrap=True)
+    screen.print(f"Averages and pictures: lens-rome trace --average {out}", soft_wrap=True)
+
+
+def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str]) -> dict[str, TraceResult]:
+    """A trace of each kind, with progress."""
+    with working("tracing", 1) as begin:
+        begin(", ".join(kinds))
+        return trace_kinds(loaded.model, fact, kinds)
 
 
 def write_traces(folder: Folder, results: Traces, name: str = "trace") -> None:
