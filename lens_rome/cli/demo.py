@@ -37,7 +37,7 @@ def demo(
     assert loaded.world is not None
     fact = loaded.world.fact(_SUBJECT, _RELATION)
     _head(screen, "1 · Where does the model recall this fact?")
-    traces = run_traces(loaded, fact, ["resid", "mlp", "attn"], options={"answer": fact.target, "seed": seed})
+    traces = run_traces(loaded, fact, ["resid", "mlp", "attn"], {"answer": fact.target, "seed": seed})
     show_traces(screen, traces, top=2)
     screen.print(escape(_where(traces["resid"])))
     _head(screen, f"2 · Rewrite it: the {_SUBJECT} is to be in {_NEW}")

@@ -28,9 +28,8 @@ def show_average(console: Console, source: Path, folder: Folder) -> None:
     folder.picture("average_roles.png", "the same as heat maps", lambda: plot_average_heatmap(panels))
     for kind in averages.kinds:
         peaks = peak_layers(traces, kind)
-        folder.picture(
-            f"peaks_{kind}.png", f"where single facts peak ({kind})", lambda peaks=peaks: plot_peak_layers(peaks)
-        )
+        what = f"where single facts peak ({kind})"
+        folder.picture(f"peaks_{kind}.png", what, lambda peaks=peaks: plot_peak_layers(peaks))
     show_files(console, folder)
 
 

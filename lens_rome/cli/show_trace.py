@@ -12,6 +12,7 @@ from lens_rome.tracing import TraceResult, window_layers
 
 _SHADES = " ·░▒▓█"
 _COLOURS = {"resid": "magenta", "mlp": "green", "attn": "red"}
+_PLAIN = "cyan"
 _NAMES = {
     "resid": "hidden state",
     "mlp": "MLP output",
@@ -42,17 +43,17 @@ def _conditions(result: TraceResult) -> str:
     size = f", σ = {settings.noise_level:.3g}" if settings.noise_level is not None else ""
     count = "1 sample" if settings.samples == 1 else f"{settings.samples} samples"
     way = "Corrupted states are put into the clean run." if settings.direction == "noise" else ""
+    cut = f"The {settings.severed} path is severed." if settings.severed else ""
     return (
-        f"{_measured(result)} is {_number(result, result.clean_score)}, and "
-        f"{_number(result, result.corrupted_score)} when the corruption ({escape(settings.noise)}{size}; {count}) hides "
-        f"'{escape(result.subject)}'. {way}"
-    ).strip() + (f" The {settings.severed} path is severed." if settings.severed else "")
+        f"{_measured(result)} is {_number(result, result.clean_score)}, and {_number(result, result.corrupted_score)} "
+        f"when the corruption ({escape(settings.noise)}{size}; {count}) hides '{escape(result.subject)}'. {way} {cut}"
+    ).strip()
 
 
 def _measured(result: TraceResult) -> str:
     answer, metric = escape(result.answer), result.settings.metric
     if metric == "logit_diff":
-        return f"logit({answer}) − logit({escape(result.settings.against)})"
+        return f"logit({answer}) minus logit({escape(result.settings.against)})"
     if metric == "kl":
         return "KL to the clean run (nats)"
     return f"p({answer})" if metric == "prob" else f"{metric}({answer})"
@@ -83,7 +84,7 @@ def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
             table.add_column(head, no_wrap=True, min_width=cell * n_layers, overflow="crop")
         for pos, label in enumerate(labels):
             style = "bold" if label.endswith("*") else ""
-            rows = [Text(_row(results[kind], pos, cell), style=_COLOURS.get(kind, "cyan")) for kind in kinds]
+            rows = [Text(_row(results[kind], pos, cell), style=_COLOURS.get(kind, _PLAIN)) for kind in kinds]
             table.add_row(Text(label, style=style), *rows)
         console.print(table)
     levels = " ".join(f"{shade} {100 * i // (len(_SHADES) - 1)}%" for i, shade in enumerate(_SHADES) if i)

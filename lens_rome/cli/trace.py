@@ -137,9 +137,7 @@ def trace(
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
     fact = _fact(loaded, subject, template, target, bos)
-    with working("tracing", 1) as begin:
-        begin(", ".join(asked))
-        results = trace_kinds(loaded.model, fact, asked, **options)
+    results = run_traces(loaded, fact, asked, options)
     screen = console()
     show_traces(screen, results, top)
     if folder:
@@ -178,11 +176,11 @@ def _trace_many(
     screen.print(f"Averages and pictures: lens-rome trace --average {out}", soft_wrap=True)
 
 
-def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str]) -> dict[str, TraceResult]:
+def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions) -> dict[str, TraceResult]:
     """A trace of each kind, with progress."""
     with working("tracing", 1) as begin:
         begin(", ".join(kinds))
-        return trace_kinds(loaded.model, fact, kinds)
+        return trace_kinds(loaded.model, fact, kinds, **options)
 
 
 def write_traces(folder: Folder, results: Traces, name: str = "trace") -> None:

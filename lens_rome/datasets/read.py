@@ -13,7 +13,9 @@ Item = Mapping[str, Any]
 
 
 def read_facts(source: str | Path) -> dict[str, Fact]:
-    """Facts by id, from a JSON list of one of these kinds:
+    """Facts by id, from a JSON list.
+
+    The list holds one of these kinds of records:
 
     - `known_1000.json` (keys `known_id, subject, attribute, prompt`): the prompt with its subject's first occurrence as
       the slot, which is what the paper traced (not `template`, whose prompt may end earlier);

@@ -56,7 +56,7 @@ def writing(name: str, values: torch.Tensor, positions: Sequence[int], head: int
     return name, write
 
 
-def mid_by_attention(model: Any, layer: int, values: torch.Tensor, positions: Sequence[int]) -> list[Hook]:
+def mid_by_attention(layer: int, values: torch.Tensor, positions: Sequence[int]) -> list[Hook]:
     """The residual between attention and MLP made equal `values` by choosing attention's output."""
     entered: list[torch.Tensor] = []
 
@@ -141,7 +141,7 @@ def variant_by_loop(
             hooks: list[Hook] = []
             for i in range(first, last):
                 if kind == "resid_mid":
-                    hooks += mid_by_attention(model, i, donors[kinds[i]], where)
+                    hooks += mid_by_attention(i, donors[kinds[i]], where)
                 else:
                     hooks.append(writing(kinds[i], donors[kinds[i]], where, head, model.cfg.n_heads))
             hooks += [writing(name, held[name], where) for name in frozen_names]

@@ -170,7 +170,7 @@ def test_a_trace_is_weak_where_noise_hardly_changes_the_answer(
 
 
 def test_a_trace_without_noise_warns_that_it_shows_nothing(gpt2: Any) -> None:
-    with pytest.warns(WeakTraceWarning, match="the noise hardly changes the answer of 'Steve Jobs was the'"):
+    with pytest.warns(WeakTraceWarning, match="the noise changes the answer of 'Steve Jobs was the' too little"):
         result = trace(gpt2, FACTS["subject first"], noise=0.0, samples=2)
     assert result.scores.shape == (N_LAYERS, len(result.tokens))
     # All runs are the clean run, up to the rounding of other batch sizes.
