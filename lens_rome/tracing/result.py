@@ -163,7 +163,7 @@ class TraceResult:
         if self.is_weak:
             warnings.warn(
                 f"the noise changes the answer of {self.prompt!r} too little ({self.settings.metric} "
-                f"{self.clean_score:.3f} clean, {self.corrupted_score:.3f} corrupted, beside the scatter of its samples): "
+                f"{self.clean_score:.3f} clean, {self.corrupted_score:.3f} corrupted, with its samples' scatter): "
                 "this trace shows nothing. Use more noise or samples, or a fact the model knows.",
                 WeakTraceWarning,
                 stacklevel=3,
