@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from lens_rome.plotting._labels import wrap
+
+_CAPTION_CHARACTERS = 34
 BAR_GROUP = 0.84
 """Share of a layer's width that its bars take together."""
 
@@ -77,6 +80,11 @@ class Chart:
         """Middles of a series' bars: each name keeps its place beside the others, also where those are missing."""
         slot = list(self.styles).index(series.name)
         return series.layers + (slot - (len(self.styles) - 1) / 2) * self.bar_width
+
+    @property
+    def y_lines(self) -> list[str]:
+        """The caption of the values, in lines that fit the height of the axes."""
+        return [part for line in self.y_caption.split("\n") for part in wrap(line, _CAPTION_CHARACTERS).split("\n")]
 
     @property
     def bar_width(self) -> float:

@@ -23,7 +23,7 @@ def draw_chart_matplotlib(chart: Chart) -> MplFigure:
         for series in panel.series:
             (_draw_bars if chart.bars else _draw_line)(axis, chart, series)
         _dress(axis, chart, panel)
-    axes[0].set_ylabel(chart.y_caption, fontsize=9, parse_math=False)
+    axes[0].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
     if chart.has_legend:
         _add_legend(figure, chart, width)
     return figure

@@ -12,7 +12,7 @@ from lens_rome.plotting._plotly_text import LINE, heading_layout, heading_lines,
 
 _INCH = 100
 _PLOT_HEIGHT = 300
-_LEFT, _RIGHT, _BETWEEN, _BOTTOM = 90, 30, 40, 60
+_LEFT, _RIGHT, _BETWEEN, _BOTTOM = 60, 30, 40, 60
 """Pixels."""
 _LEGEND_CHARACTERS = 40
 _MAX_MARKERS = 12
@@ -34,7 +34,8 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     count = len(chart.panels)
     panel_width = max(_INCH * chart.panel_width, 320)
     plot_width = count * panel_width + (count - 1) * _BETWEEN
-    width = int(_LEFT + plot_width + _RIGHT)
+    left = _LEFT + LINE * len(chart.y_lines)
+    width = int(left + plot_width + _RIGHT)
     heading = heading_lines([chart.title, *chart.notes], width)
     titles = ["<br>".join(map(safe, wrap(p.title, int(panel_width / 7.5)).split("\n"))) for p in chart.panels]
     top = LINE * (len(heading) + 1) + LINE * max(title.count("<br>") + 1 for title in titles) + 8
@@ -51,12 +52,12 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     for column, panel in enumerate(chart.panels, start=1):
         _add_panel(figure, chart, panel, column, named)
     figure.update_annotations(font_size=12)
-    figure.update_yaxes(title_text="<br>".join(map(safe, chart.y_caption.split("\n"))), row=1, col=1)
+    figure.update_yaxes(title_text="<br>".join(map(safe, chart.y_lines)), row=1, col=1)
     if chart.counts:
         figure.update_yaxes(tickformat="d", rangemode="tozero")
     figure.update_layout(
         title=heading_layout(heading, height),
-        width=width, height=height, margin={"l": _LEFT, "r": _RIGHT, "t": top, "b": bottom},
+        width=width, height=height, margin={"l": left, "r": _RIGHT, "t": top, "b": bottom},
         template="plotly_white", barmode="overlay", showlegend=chart.has_legend,
         legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yref": "container", "yanchor": "bottom"},
     )  # fmt: skip
@@ -71,9 +72,6 @@ def _legend_height(chart: Chart, width: int) -> int:
 
 
 def _add_panel(figure: Any, chart: Chart, panel: ChartPanel, column: int, named: set[str]) -> None:
-    if chart.shade is not None:
-        low, high = chart.shade[0] - 0.5, chart.shade[1] + 0.5
-        figure.add_vrect(x0=low, x1=high, fillcolor="#dddddd", line_width=0, layer="below", row=1, col=column)
     for series in panel.series:
         traces = _bars(chart, series) if chart.bars else _line(chart, series)
         for trace in traces:
@@ -85,6 +83,10 @@ def _add_panel(figure: Any, chart: Chart, panel: ChartPanel, column: int, named:
                 col=column,
             )
         named.add(series.name)
+    # Plotly drops shapes of a panel that has no series yet.
+    if chart.shade is not None:
+        low, high = chart.shade[0] - 0.5, chart.shade[1] + 0.5
+        figure.add_vrect(x0=low, x1=high, fillcolor="#dddddd", line_width=0, layer="below", row=1, col=column)
     if chart.rule is not None:
         figure.add_vline(x=chart.rule, line={"color": ORANGE, "dash": "dash", "width": 2}, row=1, col=column)
     figure.update_xaxes(

@@ -27,8 +27,8 @@ class Needs:
     """Columns among `names` or `numbers` that hold whole numbers from 0 on."""
 
 
-def check_frame(frame: Any, needs: Needs) -> None:
-    """Refuse a frame that cannot be drawn.
+def check_frame(frame: Any, needs: Needs) -> Any:
+    """The frame itself; one that cannot be drawn is refused.
 
     Raises:
         PlotError: missing columns, no rows, rows without a name or with the same key, or values that are not numbers.
@@ -55,6 +55,7 @@ def check_frame(frame: Any, needs: Needs) -> None:
         raise PlotError(f"every {needs.value} is NaN: {needs.function} has nothing to draw. Check what was measured.")
     if {"low", "high"} <= set(needs.numbers) and (frame["low"] > frame["high"]).any():
         raise PlotError("some rows have low above high. Swap the two columns where they are.")
+    return frame
 
 
 def _check_numbers(values: Any, name: str) -> None:

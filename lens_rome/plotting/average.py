@@ -69,17 +69,17 @@ def plot_average(
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, §2.2.
     """
-    kinds, roles = _check(effects, "plot_average", ("effect", "low", "high"))
+    frame, kinds, roles = _check(effects, "plot_average", ("effect", "low", "high"))
     if len(roles) > len(_STYLES):
         raise PlotError(f"plot_average can tell {len(_STYLES)} roles apart, got {len(roles)}. Choose some rows.")
-    if effects["effect"].isna().any():
+    if frame["effect"].isna().any():
         raise PlotError("some effects are NaN. Drop those rows: a role that no fact has is no effect of 0.")
     labels = _labels(roles)
-    banded = bool(effects[["low", "high"]].notna().all(axis=1).any())
+    banded = bool(frame[["low", "high"]].notna().all(axis=1).any())
     chart = Chart(
         _title(title),
         [f"Bands: {band}."] if banded else [],
-        [_lines(kind, effects[effects["kind"] == kind], labels) for kind in kinds],
+        [_lines(kind, frame[frame["kind"] == kind], labels) for kind in kinds],
         {label: style for label, style in zip(labels.values(), _STYLES, strict=False)},
         f"average indirect effect\n(change of {visible(measure)})",
         "effect",
@@ -122,24 +122,24 @@ def plot_average_heatmap(
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 2.
     """
-    kinds, found = _check(effects, "plot_average_heatmap", ("n", "effect", "low", "high"))
+    frame, kinds, found = _check(effects, "plot_average_heatmap", ("n", "effect", "low", "high"))
     roles = [role for role in ROLES if role in found] + [role for role in found if role not in ROLES]
-    layers = layer_range(effects)
-    panels = [_heat(kind, effects, roles, layers, visible(measure)) for kind in kinds]
+    layers = layer_range(frame)
+    panels = [_heat(kind, frame, roles, layers, visible(measure)) for kind in kinds]
     gaps = ["Grey: no value."] if any(bool((panel.values != panel.values).any()) for panel in panels) else []
-    labels = [_counted(label, effects[effects["role"] == role]) for role, label in _labels(roles).items()]
+    labels = [_counted(label, frame[frame["role"] == role]) for role, label in _labels(roles).items()]
     return draw(Picture(_title(title), gaps, labels, panels), backend)
 
 
-def _check(effects: Any, function: str, numbers: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Kinds and roles of a frame that can be drawn."""
+def _check(effects: Any, function: str, numbers: tuple[str, ...]) -> tuple[Any, list[str], list[str]]:
+    """The frame, if it can be drawn, with its kinds and roles."""
     whole = ("layer", "n") if "n" in numbers else ("layer",)
     names, key = ("kind", "layer", "role"), ("kind", "layer", "role")
     check_frame(effects, Needs(function, names, numbers, key, "effect", whole))
     kinds, roles = (list(effects[name].unique()) for name in ("kind", "role"))
     if len(kinds) > _MAX_KINDS:
         raise PlotError(f"{function} draws one to {_MAX_KINDS} kinds, got {len(kinds)}. Choose some rows.")
-    return kinds, roles
+    return effects, kinds, roles
 
 
 def _title(title: str | None) -> str:

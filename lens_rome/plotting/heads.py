@@ -43,9 +43,9 @@ def plot_heads(
         MissingLibraryError: the library is not installed.
     """
     key = ("layer", "head")
-    check_frame(effects, Needs("plot_heads", key, ("effect",), key, "effect", ("layer", "head")))
-    heads, layers = list(range(int(effects["head"].max()) + 1)), layer_range(effects)
-    values = over_layers(effects, "head", heads, "effect", layers)
+    frame = check_frame(effects, Needs("plot_heads", key, ("effect",), key, "effect", ("layer", "head")))
+    heads, layers = list(range(int(frame["head"].max()) + 1)), layer_range(frame)
+    values = over_layers(frame, "head", heads, "effect", layers)
     notes = [_largest(values, layers[0])]
     notes += ["Grey: no value."] if bool(np.isnan(values).any()) else []
     change = f"indirect effect\n(change of {visible(measure)})"

@@ -61,13 +61,13 @@ def plot_peak_layers(
 
     Reference: "Does localization inform editing?", https://arxiv.org/abs/2301.04213, figure 1.
     """
-    windows = _check(peaks, band)
+    frame, windows = _check(peaks, band)
     marks = [*(band or ()), *([line] if line is not None else [])]
-    last = max([int(peaks["layer"].max()), *marks])
+    last = max([int(frame["layer"].max()), *marks])
     if n_layers is not None and last >= n_layers:
         raise PlotError(f"layer {last} does not exist in a model of {n_layers} layers. Give its own number of layers.")
     count = n_layers if n_layers is not None else last + 1
-    panels = [_panel(window, peaks, count) for window in windows]
+    panels = [_panel(window, frame, count) for window in windows]
     notes = [f"Shaded: layers {band[0]} to {band[1]}."] if band is not None else []
     notes += [f"Dashed line: layer {line}."] if line is not None else []
     chart = Chart(
@@ -87,8 +87,8 @@ def plot_peak_layers(
     return draw(chart, backend)
 
 
-def _check(peaks: Any, band: tuple[int, int] | None) -> list[Any]:
-    """The sizes of window, or one None."""
+def _check(peaks: Any, band: tuple[int, int] | None) -> tuple[Any, list[Any]]:
+    """The frame, if it can be drawn, and the sizes of window in it, or one None."""
     faceted = "window" in peaks.columns
     names = ("layer", "window") if faceted else ("layer",)
     check_frame(peaks, Needs("plot_peak_layers", names, ("count",), names, "count", (*names, "count")))
@@ -99,7 +99,7 @@ def _check(peaks: Any, band: tuple[int, int] | None) -> list[Any]:
         raise PlotError(f"plot_peak_layers draws one to {_MAX_FACETS} windows, got {len(windows)}. Choose some rows.")
     if band is not None and not 0 <= band[0] <= band[1]:
         raise PlotError(f"band={band} is no range of layers. Give the first and the last, such as (4, 9).")
-    return windows
+    return peaks, windows
 
 
 def _panel(window: Any, peaks: Any, n_layers: int) -> ChartPanel:

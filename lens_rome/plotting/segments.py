@@ -62,9 +62,9 @@ def plot_segments(
             statistic or backend, or values that are not numbers.
         MissingLibraryError: the library is not installed.
     """
-    segments = _check(effects, statistic)
-    layers = layer_range(effects)
-    values = over_layers(effects, "segment", list(segments), "effect", layers)
+    frame, segments = _check(effects, statistic)
+    layers = layer_range(frame)
+    values = over_layers(frame, "segment", list(segments), "effect", layers)
     change = f"indirect effect, {statistic}\n(change of {visible(measure)})"
     colours = COLOURS.get(kind or "", PLAIN)
     panel = Panel("", values, effects_scale(values, colours), change, "effect", "layer", layers[0])
@@ -75,8 +75,8 @@ def plot_segments(
     return draw(Picture(statement + (f": {visible(title)}" if title else ""), notes, labels, [panel]), backend)
 
 
-def _check(effects: Any, statistic: str) -> dict[Any, int]:
-    """Each segment's number of tokens, in order of appearance."""
+def _check(effects: Any, statistic: str) -> tuple[Any, dict[Any, int]]:
+    """The frame, if it can be drawn, and each segment's number of tokens, in order of appearance."""
     if statistic not in _STATISTICS:
         raise PlotError(f"unknown statistic {statistic!r}; use 'mean' or 'max'.")
     key = ("segment", "layer")
@@ -88,4 +88,4 @@ def _check(effects: Any, statistic: str) -> dict[Any, int]:
             given = " and ".join(f"{n:g}" for n in found) or "no number of"
             raise PlotError(f"the segment {name!r} has {given} tokens. Give each segment one number of tokens.")
         lengths[name] = int(found[0])
-    return lengths
+    return effects, lengths

@@ -62,8 +62,8 @@ def plot_severed(
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 3.
     """
     key = ("layer", "condition")
-    check_frame(effects, Needs("plot_severed", key, ("effect", "low", "high"), key, "effect"))
-    found = set(effects["condition"])
+    frame = check_frame(effects, Needs("plot_severed", key, ("effect", "low", "high"), key, "effect"))
+    found = set(frame["condition"])
     unknown = sorted(str(name) for name in found if name not in _STYLES)
     if unknown:
         raise PlotError(
@@ -71,11 +71,11 @@ def plot_severed(
         )
     series: list[Series] = []
     for name in (name for name in _STYLES if name in found):
-        rows = effects[effects["condition"] == name].sort_values("layer")
+        rows = frame[frame["condition"] == name].sort_values("layer")
         numbers = (rows[column].to_numpy(dtype=float) for column in ("layer", "effect", "low", "high"))
         series.append(Series(name, *numbers))
-    first, count = layer_range(effects)
-    banded = bool(effects[["low", "high"]].notna().all(axis=1).any())
+    first, count = layer_range(frame)
+    banded = bool(frame[["low", "high"]].notna().all(axis=1).any())
     statement = "Indirect effect of restoring one state, with later attention or MLP outputs severed"
     chart = Chart(
         statement + (f": {visible(title)}" if title else ""),
