@@ -1,22 +1,51 @@
-"""What the pictures say: the words and ticks that both backends share, as plain text."""
+"""Text that all pictures and both backends share: visible tokens, ticks, line breaks, names of sites and roles."""
 
-import math
 import textwrap
-from collections.abc import Sequence
 
 from lens_rome.tracing import TraceResult
 
-SITES = {"resid": "residual", "mlp": "MLP output", "attn": "attention output"}
+SITES = {
+    "resid": "residual",
+    "resid_pre": "residual before the layer",
+    "resid_mid": "residual between attention and MLP",
+    "mlp": "MLP output",
+    "attn": "attention output",
+    "head": "attention head",
+    "post": "MLP neurons",
+}
 """What each kind of trace restores, in words."""
+
+ROLES = {
+    "subject_first": "first subject token",
+    "subject_middle": "middle subject tokens",
+    "subject_last": "last subject token",
+    "after_subject": "first token after the subject",
+    "further": "further tokens",
+    "last": "last token",
+}
+"""The tokens over which effects are averaged (ROME, figure 2), in the order of a prompt."""
+
+
+def role_label(role: str) -> str:
+    """A role in words; one that is not known keeps its own name.
+
+    >>> role_label("after_subject"), role_label("second_verb")
+    ('first token after the subject', 'second verb')
+    """
+    return ROLES.get(role, visible(role.replace("_", " ")))
 
 
 def token_labels(result: TraceResult) -> list[str]:
-    """One label a token, top to bottom; the subject's carry a `*`.
+    """One label a token, top to bottom; the subject's carry a `*`, corrupted ones that were chosen apart a `†`.
 
     Line breaks and other invisible characters are shown as escapes: two rows must never look like one.
     """
     first, last = result.subject_span
-    return [visible(text) + "*" * (first <= pos < last) for pos, text in enumerate(result.token_strings)]
+    corrupted = {pos for span in result.corrupted_spans for pos in range(*span)}
+    return [
+        visible(text) + "*" * (first <= pos < last) + "†" * (pos in corrupted)
+        for pos, text in enumerate(result.token_strings)
+    ]
 
 
 def visible(text: str) -> str:
@@ -31,60 +60,14 @@ def visible(text: str) -> str:
     return shown
 
 
-def layer_ticks(n_layers: int) -> list[int]:
-    """Layers to label: all of a small model, every fifth (as in the papers) or tenth of a large one.
+def layer_ticks(n_layers: int, first: int = 0) -> list[int]:
+    """Layers to label, from `first` on: all of a small model, every fifth (as in the papers) or tenth of a large one.
 
-    >>> layer_ticks(6), layer_ticks(24)[:3], layer_ticks(48)[-2:]
-    ([0, 1, 2, 3, 4, 5], [0, 2, 4], [40, 45])
+    >>> layer_ticks(6), layer_ticks(24)[:3], layer_ticks(48)[-2:], layer_ticks(20, first=11)[:2]
+    ([0, 1, 2, 3, 4, 5], [0, 2, 4], [40, 45], [12, 14])
     """
     step = next((step for limit, step in ((12, 1), (24, 2), (60, 5)) if n_layers <= limit), 10)
-    return list(range(0, n_layers, step))
-
-
-def what_was_restored(kind: str, window: int | None) -> str:
-    """The title of a panel.
-
-    >>> what_was_restored("resid", 1)
-    'Restoring the residual after layer l at one token'
-    >>> what_was_restored("mlp", 10)
-    'Restoring the MLP output of a window of 10 layers around l at one token'
-    """
-    # A window of None: the caller does not know it, so nothing is claimed about it.
-    joint = "after" if kind == "resid" else "of"
-    where = f"a window of {window} layers around l" if window is not None and window > 1 else "layer l"
-    return f"Restoring the {SITES.get(kind, kind)} {joint} {where} at one token"
-
-
-def layer_caption(window: int) -> str:
-    """The caption of the layer axis."""
-    return "layer l" if window == 1 else "middle layer l of the window"
-
-
-def conditions(result: TraceResult) -> str:
-    """Clean and corrupted probability, samples and noise, in one line."""
-    settings = result.settings
-    count = "1\u00a0sample" if settings.samples == 1 else f"{settings.samples}\u00a0samples"
-    # A multiple of sigma says how the level was chosen; a bare number would say the same thing twice.
-    chosen = f"{settings.noise} = " if not _is_number(settings.noise) else ""
-    return (
-        f"p({visible(result.answer.strip())}): clean {result.clean_score:.3f}, corrupted {result.corrupted_score:.3f}; "
-        f"{count} of noise {chosen}{settings.noise_level:.3g} on the subject*"
-    )
-
-
-def remarks(results: Sequence[TraceResult]) -> list[str]:
-    """What a reader must know before believing the picture."""
-    lines = []
-    if any(result.is_weak for result in results):
-        lines.append("Weak: noise hardly changes the answer, so the differences shown mean nothing.")
-    lines += dict.fromkeys(
-        f"The traced answer {_quoted(result.answer)} is not the fact's target {_quoted(result.target)}."
-        for result in results
-        if not result.answer_is_target
-    )
-    if any(bool(result.scores.isnan().any()) for result in results):
-        lines.append("Grey: not traced.")
-    return lines
+    return [layer for layer in range(first, first + n_layers) if layer % step == 0]
 
 
 def wrap(text: str, width: int) -> str:
@@ -116,14 +99,3 @@ def shorten(text: str, width: int) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head].rstrip()}…{text[len(text) - (width - 1 - head) :].lstrip()}"
-
-
-def _quoted(answer: str) -> str:
-    return repr(visible(answer.strip()))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

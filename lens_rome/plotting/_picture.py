@@ -1,68 +1,18 @@
 """What a trace's heat map shows, before any plotting library is involved."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
-
+from lens_rome.plotting._captions import APPROXIMATE, conditions, layer_caption, remarks, what_was_done
 from lens_rome.plotting._figure import PlotError
-from lens_rome.plotting._labels import (
-    conditions,
-    layer_caption,
-    layer_ticks,
-    remarks,
-    token_labels,
-    visible,
-    what_was_restored,
-)
+from lens_rome.plotting._heat import COLOURS, PLAIN, Detail, Panel, Picture, one_sided
+from lens_rome.plotting._labels import token_labels, visible
+from lens_rome.plotting._measures import effects_are_falls, measure_of
 from lens_rome.tracing import TraceResult
 
 Results = TraceResult | Mapping[str, TraceResult] | Sequence[TraceResult]
 
-COLOURS = {"resid": "Purples", "mlp": "Greens", "attn": "Reds"}
-"""Colour maps of the paper; both libraries know them by these names."""
 _MAX_PANELS = 3
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One heat map, ready to draw by any library."""
-
-    title: str
-    values: Float[np.ndarray, "pos layer"]
-    """Probability of the answer; NaN where nothing was traced."""
-    spread: Float[np.ndarray, "pos layer"]
-    """Standard deviation over noise samples."""
-    floor: float
-    """The corrupted probability: what lies below is drawn like it."""
-    ceiling: float
-    colours: str
-    answer: str
-    layer_caption: str
-    layer_ticks: list[int]
-
-    @property
-    def has_lower(self) -> bool:
-        """Whether cells lie visibly below the floor."""
-        return bool(np.nanmin(self.values, initial=self.floor) < self.floor - 0.01 * (self.ceiling - self.floor))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One to three panels over the same tokens."""
-
-    title: str
-    notes: list[str]
-    tokens: list[str]
-    """Labels of the rows, top to bottom."""
-    is_subject: list[bool]
-    panels: list[Panel]
-
-    @property
-    def n_layers(self) -> int:
-        """Columns of the widest panel."""
-        return max(panel.values.shape[1] for panel in self.panels)
+_TOKEN_CHARACTERS = 24
 
 
 def make_picture(results: Results) -> Picture:
@@ -77,7 +27,15 @@ def make_picture(results: Results) -> Picture:
     begin, end = first.subject_span
     inside = [begin <= pos < end for pos in range(len(first.tokens))]
     answers = " or ".join(dict.fromkeys(repr(visible(trace.answer.strip())) for trace in traces))
-    return Picture(f"{visible(first.prompt)} → {answers}", notes, token_labels(first), inside, panels)
+    estimated = f"{APPROXIMATE} " if all(trace.settings.approximate for trace in traces) else ""
+    return Picture(
+        f"{estimated}{visible(first.prompt)} → {answers}",
+        notes,
+        token_labels(first),
+        panels,
+        inside,
+        row_characters=_TOKEN_CHARACTERS,
+    )
 
 
 def _named(results: Results) -> list[tuple[str, TraceResult]]:
@@ -96,31 +54,39 @@ def _named(results: Results) -> list[tuple[str, TraceResult]]:
             raise PlotError(
                 f"the result under {name!r} is of kind {trace.settings.kind!r}. Use its own kind as its key."
             )
-        if (trace.tokens, trace.subject_span) != (named[0][1].tokens, named[0][1].subject_span):
+        if _prompt(trace) != _prompt(named[0][1]):
             raise PlotError(
                 f"one figure shows one prompt, got {named[0][1].prompt!r} and {trace.prompt!r} "
-                "(or two ways to tokenise it, or two subjects). Make one figure for each."
+                "(or two ways to tokenise it, two subjects, or two choices of corrupted tokens). "
+                "Make one figure for each."
             )
     return named
 
 
+def _prompt(trace: TraceResult) -> tuple[object, ...]:
+    """What the labels of the rows show; all panels share them."""
+    return trace.tokens, trace.subject_span, trace.corrupted_spans
+
+
 def _panel(name: str, trace: TraceResult, line: str) -> Panel:
     settings = trace.settings
-    title = what_was_restored(settings.kind, settings.window)
-    if name and name not in COLOURS:
-        title = f"{visible(name)}: {title[0].lower()}{title[1:]}"
+    before = ([APPROXIMATE] if settings.approximate else []) + (
+        [f"{visible(name)}:"] if name not in ("", *COLOURS) else []
+    )
+    deed = what_was_done(settings)
+    title = " ".join([*before, deed[0].lower() + deed[1:] if before else deed])
     values = trace.scores.double().cpu().numpy().T
-    floor = trace.corrupted_score
-    # Nothing above the floor (a trace that shows nothing) still needs a scale; 0.01 is where a trace counts as weak.
-    ceiling = max(float(np.nanmax(values, initial=floor)), floor + 0.01)
+    colours = COLOURS.get(settings.kind, PLAIN)
+    measure = measure_of(settings, trace.answer)
     return Panel(
         title + (f"\n{line}" if line else ""),
         values,
-        trace.sample_scores.double().std(-1, correction=0).cpu().numpy().T,
-        floor,
-        ceiling,
-        COLOURS[settings.kind],
-        visible(trace.answer.strip()),
+        one_sided(values, trace.baseline, colours, falls=effects_are_falls(settings)),
+        measure.label,
+        measure.short,
         layer_caption(settings.window),
-        layer_ticks(values.shape[1]),
+        details=(
+            Detail("deviation over samples", trace.sample_scores.double().std(-1, correction=0).cpu().numpy().T, ".4f"),
+            Detail("indirect effect", values - trace.baseline, "+.4f"),
+        ),
     )

@@ -1,135 +1,193 @@
-"""`plot_average`: average indirect effects over many facts, by layer and kind of token (ROME, figure 2)."""
+"""`plot_average`, `plot_average_heatmap`: average indirect effects by layer and kind of token (ROME, figure 2)."""
 
-from typing import Any
+from typing import Any, Literal, overload
 
-from lens_rome.plotting._figure import Frame, MplFigure, PlotError, import_library, new_figure
-from lens_rome.plotting._labels import SITES, layer_ticks, visible, wrap
+from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
+from lens_rome.plotting._draw import draw
+from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
+from lens_rome.plotting._heat import COLOURS, PLAIN, Detail, Panel, Picture, effects_scale
+from lens_rome.plotting._labels import ROLES, SITES, layer_ticks, role_label, visible
 
-_COLUMNS = ("kind", "layer", "role", "effect", "low", "high")
 _STYLES = (
-    ("#d55e00", "o", "-"),
-    ("#0072b2", "s", "--"),
-    ("#009e73", "^", "-."),
-    ("#cc79a7", "D", ":"),
-    ("#000000", "v", "-"),
-    ("#e69f00", "P", "--"),
-    ("#56b4e9", "X", "-."),
+    Style("#d55e00", "o", "-"),
+    Style("#0072b2", "s", "--"),
+    Style("#009e73", "^", "-."),
+    Style("#cc79a7", "D", ":"),
+    Style("#000000", "v", "-"),
+    Style("#e69f00", "P", "--"),
+    Style("#56b4e9", "X", "-."),
 )
 """Colour, marker and line of each role: colour-blind people have two more cues (colours of Okabe and Ito)."""
 _MAX_KINDS = 3
-_MAX_MARKERS = 12
+_STATEMENT = "Average indirect effect of restoring one site at one token"
 
 
-def plot_average(effects: Frame, *, title: str | None = None, band: str = "95% confidence interval") -> MplFigure:
+@overload
+def plot_average(
+    effects: Frame,
+    *,
+    title: str | None = None,
+    band: str = "95% confidence interval",
+    measure: str = "p(answer)",
+    backend: Literal["matplotlib"] = "matplotlib",
+) -> MplFigure: ...
+@overload
+def plot_average(
+    effects: Frame,
+    *,
+    title: str | None = None,
+    band: str = "95% confidence interval",
+    measure: str = "p(answer)",
+    backend: Literal["plotly"],
+) -> PlotlyFigure: ...
+def plot_average(
+    effects: Frame,
+    *,
+    title: str | None = None,
+    band: str = "95% confidence interval",
+    measure: str = "p(answer)",
+    backend: str = "matplotlib",
+) -> Figure:
     """Average indirect effect by layer: one panel a kind, one line and band a role of token.
 
     All panels share one scale, so that the kinds can be compared.
 
     Args:
         effects: columns `kind` (`resid`, `mlp`, `attn`), `layer`, `role` (such as `subject_last`), `effect` (mean
-            change of p(answer)), `low` and `high` (ends of its interval, or NaN for none). A column `window`, where
-            there is one, goes into the titles.
+            change of what was measured), `low` and `high` (ends of its interval, or NaN for none). A column `window`,
+            where there is one, goes into the titles.
         title: what was averaged, e.g. `"120 facts of the atlas"`; put after the statement of what is shown.
         band: what `low` and `high` are.
+        measure: what the effects are changes of, with its unit, e.g. `"log p(answer), nats"`.
+        backend: `"matplotlib"` for files on paper, `"plotly"` for an interactive page that shows each point's numbers.
 
     Raises:
-        PlotError: missing columns, no rows, more kinds or roles than can be told apart, two rows for one point, or
-            values that are not numbers.
-        MissingLibraryError: matplotlib is not installed.
+        PlotError: missing columns, no rows, more kinds or roles than can be told apart, two rows for one point, values
+            that are not numbers, or an unknown backend.
+        MissingLibraryError: the library is not installed.
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, §2.2.
     """
-    kinds, roles = _check(effects)
-    width = 1.2 + 3.9 * len(kinds)
-    figure = new_figure(width, 4.3)
-    statement = "Average indirect effect of restoring one site at one token" + (f": {visible(title)}" if title else "")
-    banded = _has_band(effects)
-    lines = [statement, *([f"Bands: {band}."] if banded else [])]
-    wrapped = "\n".join(wrap(line, int(13.5 * width)) for line in lines)
-    figure.suptitle(wrapped, fontsize=10, parse_math=False)
-    axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
-    for axis, kind in zip(axes, kinds, strict=True):
-        _draw_kind(axis, kind, effects[effects["kind"] == kind], roles)
-    axes[0].set_ylabel("average indirect effect\n(change of p(answer))", fontsize=9)
-    handles = [_key(role, index) for index, role in enumerate(roles)]
-    legend = figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(len(roles), 2 * len(kinds)), fontsize=8.5, frameon=False
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-    return figure
-
-
-def _check(effects: Any) -> tuple[list[str], list[str]]:
-    missing = [name for name in _COLUMNS if name not in effects.columns]
-    if missing:
-        raise PlotError(f"plot_average needs the columns {', '.join(_COLUMNS)}; missing: {', '.join(missing)}.")
-    kinds, roles = list(effects["kind"].unique()), list(effects["role"].unique())
-    if not 1 <= len(kinds) <= _MAX_KINDS:
-        raise PlotError(f"plot_average draws one to {_MAX_KINDS} kinds, got {len(kinds)}. Choose some rows.")
+    frame, kinds, roles = _check(effects, "plot_average", ("effect", "low", "high"))
     if len(roles) > len(_STYLES):
         raise PlotError(f"plot_average can tell {len(_STYLES)} roles apart, got {len(roles)}. Choose some rows.")
-    if effects.duplicated(["kind", "layer", "role"]).any():
-        raise PlotError("two rows have the same kind, layer and role. Average over facts first.")
-    for name in ("layer", "effect", "low", "high"):
-        if effects[name].dtype.kind not in "iuf":
-            raise PlotError(f"the column {name!r} must hold numbers, got {effects[name].dtype}.")
-    if effects["effect"].isna().any():
+    if frame["effect"].isna().any():
         raise PlotError("some effects are NaN. Drop those rows: a role that no fact has is no effect of 0.")
-    return kinds, roles
+    labels = _labels(roles)
+    banded = bool(frame[["low", "high"]].notna().all(axis=1).any())
+    chart = Chart(
+        _title(title),
+        [f"Bands: {band}."] if banded else [],
+        [_lines(kind, frame[frame["kind"] == kind], labels) for kind in kinds],
+        {label: style for label, style in zip(labels.values(), _STYLES, strict=False)},
+        f"average indirect effect\n(change of {visible(measure)})",
+        "effect",
+    )
+    return draw(chart, backend)
 
 
-def _has_band(effects: Any) -> bool:
-    return bool(effects[["low", "high"]].notna().all(axis=1).any())
+@overload
+def plot_average_heatmap(
+    effects: Frame,
+    *,
+    title: str | None = None,
+    measure: str = "p(answer)",
+    backend: Literal["matplotlib"] = "matplotlib",
+) -> MplFigure: ...
+@overload
+def plot_average_heatmap(
+    effects: Frame, *, title: str | None = None, measure: str = "p(answer)", backend: Literal["plotly"]
+) -> PlotlyFigure: ...
+def plot_average_heatmap(
+    effects: Frame, *, title: str | None = None, measure: str = "p(answer)", backend: str = "matplotlib"
+) -> Figure:
+    """Average indirect effect as a heat map: roles of tokens from top to bottom, layers left to right, a panel a kind.
+
+    All panels share one scale: the palest colour is no effect, the darkest the largest effect of all panels. Where most
+    effects are below zero (states were taken away), dark is the lowest one. Grey cells have no value. A row's label
+    says over how many tokens it is a mean.
+
+    Args:
+        effects: columns `kind`, `layer`, `role`, `n` (tokens or facts averaged), `effect`, `low`, `high` (NaN for
+            none). A column `window`, where there is one, goes into the titles.
+        title: what was averaged, e.g. `"120 facts of the atlas"`; put after the statement of what is shown.
+        measure: what the effects are changes of, with its unit, e.g. `"log p(answer), nats"`.
+        backend: `"matplotlib"` or `"plotly"`.
+
+    Raises:
+        PlotError: missing columns, no rows or values, more than three kinds, two rows for one cell, values that are not
+            numbers, or an unknown backend.
+        MissingLibraryError: the library is not installed.
+
+    Reference: ROME, https://arxiv.org/abs/2202.05262, figure 2.
+    """
+    frame, kinds, found = _check(effects, "plot_average_heatmap", ("n", "effect", "low", "high"))
+    roles = [role for role in ROLES if role in found] + [role for role in found if role not in ROLES]
+    layers = layer_range(frame)
+    panels = [_heat(kind, frame, roles, layers, visible(measure)) for kind in kinds]
+    gaps = ["Grey: no value."] if any(bool((panel.values != panel.values).any()) for panel in panels) else []
+    labels = [_counted(label, frame[frame["role"] == role]) for role, label in _labels(roles).items()]
+    return draw(Picture(_title(title), gaps, labels, panels), backend)
 
 
-def _draw_kind(axis: Any, kind: str, effects: Any, roles: list[str]) -> None:
-    for index, role in enumerate(roles):
+def _check(effects: Any, function: str, numbers: tuple[str, ...]) -> tuple[Any, list[str], list[str]]:
+    """The frame, if it can be drawn, with its kinds and roles."""
+    whole = ("layer", "n") if "n" in numbers else ("layer",)
+    names, key = ("kind", "layer", "role"), ("kind", "layer", "role")
+    check_frame(effects, Needs(function, names, numbers, key, "effect", whole))
+    kinds, roles = (list(effects[name].unique()) for name in ("kind", "role"))
+    if len(kinds) > _MAX_KINDS:
+        raise PlotError(f"{function} draws one to {_MAX_KINDS} kinds, got {len(kinds)}. Choose some rows.")
+    return effects, kinds, roles
+
+
+def _title(title: str | None) -> str:
+    return _STATEMENT + (f": {visible(title)}" if title else "")
+
+
+def _labels(roles: list[str]) -> dict[str, str]:
+    """Each role in words, or under its own name where two would look the same."""
+    labels = {role: role_label(role) for role in roles}
+    return labels if len(set(labels.values())) == len(roles) else {role: visible(role) for role in roles}
+
+
+def _lines(kind: str, effects: Any, labels: dict[str, str]) -> ChartPanel:
+    series: list[Series] = []
+    for role, label in labels.items():
         rows = effects[effects["role"] == role].sort_values("layer")
-        if rows.empty:
-            continue
-        colour, marker, line = _STYLES[index]
-        layers = rows["layer"].to_numpy()
-        every = max(1, len(rows) // _MAX_MARKERS)
-        axis.fill_between(
-            layers, rows["low"].to_numpy(float), rows["high"].to_numpy(float), color=colour, alpha=0.15, linewidth=0
-        )
-        axis.plot(
-            layers,
-            rows["effect"].to_numpy(float),
-            color=colour,
-            marker=marker,
-            linestyle=line,
-            linewidth=1.6,
-            markersize=4.5,
-            markevery=every,
-        )
-    axis.axhline(0, color="0.4", linewidth=0.8, zorder=0)
-    axis.set_title(_panel_title(kind, effects), fontsize=10, parse_math=False)
-    axis.set_xlabel("layer", fontsize=9)
-    last = int(effects["layer"].max())
-    axis.set_xticks(layer_ticks(last + 1))
-    axis.tick_params(labelsize=8.5, labelleft=True)
-    axis.grid(alpha=0.3, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
+        if not rows.empty:
+            numbers = (rows[name].to_numpy(dtype=float) for name in ("layer", "effect", "low", "high"))
+            series.append(Series(label, *numbers))
+    return ChartPanel(_panel_title(kind, effects), series, layer_ticks(int(effects["layer"].max()) + 1))
+
+
+def _heat(kind: str, effects: Any, roles: list[str], layers: tuple[int, int], measure: str) -> Panel:
+    scale = effects_scale(effects["effect"].to_numpy(dtype=float), COLOURS.get(kind, PLAIN))
+    rows = effects[effects["kind"] == kind]
+    grids = {name: over_layers(rows, "role", roles, name, layers) for name in ("effect", "low", "high", "n")}
+    return Panel(
+        _panel_title(kind, rows),
+        grids["effect"],
+        scale,
+        f"average indirect effect\n(change of {measure})",
+        "effect",
+        "layer",
+        layers[0],
+        (Detail("from", grids["low"], "+.4f"), Detail("to", grids["high"], "+.4f"), Detail("n =", grids["n"], ".0f")),
+    )
+
+
+def _counted(label: str, rows: Any) -> str:
+    """The label of a row with the number of tokens; a range where layers or kinds differ."""
+    counts = rows["n"].dropna()
+    if counts.empty:
+        return label
+    least, most = int(counts.min()), int(counts.max())
+    return f"{label} (n = {least})" if least == most else f"{label} (n = {least} to {most})"
 
 
 def _panel_title(kind: str, effects: Any) -> str:
     site = SITES.get(kind, visible(kind))
-    windows = sorted(set(effects["window"])) if "window" in effects.columns else []
+    windows = sorted(set(effects["window"].dropna())) if "window" in effects.columns else []
     return f"{site}, window of {windows[0]:g} layers" if len(windows) == 1 and windows[0] > 1 else site
-
-
-def _key(role: str, index: int) -> Any:
-    colour, marker, line = _STYLES[index]
-    kind: Any = import_library("matplotlib.lines").Line2D
-    return kind(
-        [],
-        [],
-        color=colour,
-        marker=marker,
-        linestyle=line,
-        linewidth=1.6,
-        markersize=4.5,
-        label=visible(role.replace("_", " ")),
-    )

@@ -2,10 +2,9 @@
 
 from typing import Literal, overload
 
-from lens_rome.plotting._figure import Figure, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._draw import draw
+from lens_rome.plotting._figure import Figure, MplFigure, PlotlyFigure
 from lens_rome.plotting._picture import Results, make_picture
-from lens_rome.plotting._trace_matplotlib import draw_matplotlib
-from lens_rome.plotting._trace_plotly import draw_plotly
 
 
 @overload
@@ -13,10 +12,13 @@ def plot_trace(results: Results, *, backend: Literal["matplotlib"] = "matplotlib
 @overload
 def plot_trace(results: Results, *, backend: Literal["plotly"]) -> PlotlyFigure: ...
 def plot_trace(results: Results, *, backend: str = "matplotlib") -> Figure:
-    """Heat map of a trace: tokens from top to bottom (`*` on the subject), layers left to right, p(answer) as colour.
+    """Heat map of a trace: tokens from top to bottom (`*` on the subject), layers left to right, the score as colour.
 
-    The palest colour is the corrupted probability, the darkest the largest cell of the panel: colours of two panels
-    are not comparable, their colour bars are. Grey cells were not traced.
+    The palest colour is the score of the run that states are put into, the darkest the cell farthest from it on the
+    side that matters. Where clean states are restored that is the corrupted score and the largest cell; where states
+    are corrupted or zeroed, the clean score and the smallest cell; for a divergence from the clean run the other way
+    round. Colours of two panels are not comparable, their colour bars are. Grey cells were not traced. A `†` marks
+    corrupted tokens where these are not the subject's.
 
     Args:
         results: one result, or up to three of the same prompt, usually of the kinds `resid`, `mlp`, `attn`. The keys of
@@ -29,9 +31,4 @@ def plot_trace(results: Results, *, backend: str = "matplotlib") -> Figure:
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 1.
     """
-    picture = make_picture(results)
-    if backend == "matplotlib":
-        return draw_matplotlib(picture)
-    if backend == "plotly":
-        return draw_plotly(picture)
-    raise PlotError(f"unknown backend {backend!r}; use 'matplotlib' or 'plotly'.")
+    return draw(make_picture(results), backend)

@@ -109,3 +109,57 @@ def made_up_effects(n_layers: int = 8) -> pd.DataFrame:
             for layer, effect in enumerate(effects)
         ]
     )
+
+
+def six_roles(n_layers: int = 8) -> pd.DataFrame:
+    """Average effects of three kinds and the six roles of the paper, with counts."""
+    frame = made_up_effects(n_layers)
+    middle = frame[frame["role"] == "subject_first"].assign(role="subject_middle")
+    further = frame[frame["role"] == "after_subject"].assign(role="further")
+    counts = {"subject_first": 120, "subject_middle": 95, "subject_last": 120, "after_subject": 118, "further": 301}
+    whole = pd.concat([frame, middle, further], ignore_index=True)
+    return whole.assign(n=[counts.get(role, 120) for role in whole["role"]])
+
+
+def made_up_severed(n_layers: int = 8) -> pd.DataFrame:
+    """An effect that runs through the MLPs: severing them takes most of it in early layers."""
+    left = {"ordinary": 1.0, "attn severed": 0.8, "mlp severed": 0.3}
+    return pd.DataFrame(
+        [
+            {"layer": layer, "condition": name, "effect": effect, "low": effect - 0.01, "high": effect + 0.02}
+            for name, share in left.items()
+            for layer in range(n_layers)
+            for effect in [share * 0.3 * float(np.exp(-(((layer / n_layers - 0.3) / 0.3) ** 2)))]
+        ]
+    )
+
+
+def made_up_peaks(n_layers: int = 8) -> pd.DataFrame:
+    """Layers of the largest effect: one layer has no row."""
+    layers = [layer for layer in range(n_layers) if layer != 1]
+    return pd.DataFrame({"layer": layers, "count": [(7 * layer) % 12 for layer in layers]})
+
+
+def made_up_heads(n_layers: int = 8, n_heads: int = 4) -> pd.DataFrame:
+    """Effects of heads: each differs, and layer 2 head 1 has the largest, which is negative."""
+    rows = [
+        {"layer": layer, "head": head, "effect": 0.001 * (layer * n_heads + head) * (-1) ** head / (n_layers * n_heads)}
+        for layer in range(n_layers)
+        for head in range(n_heads)
+    ]
+    rows[2 * n_heads + 1]["effect"] = -0.25
+    return pd.DataFrame(rows)
+
+
+SEGMENTS = {"beginning": 1, "subject": 4, "relation": 5, "costs $5 or $6\n": 2, "last token": 1}
+
+
+def made_up_segments(n_layers: int = 8) -> pd.DataFrame:
+    """Effects of five segments, in the order of a prompt."""
+    return pd.DataFrame(
+        [
+            {"segment": name, "layer": layer, "effect": (row + 1) * 0.01 + layer * 0.001, "n_tokens": n_tokens}
+            for row, (name, n_tokens) in enumerate(SEGMENTS.items())
+            for layer in range(n_layers)
+        ]
+    )

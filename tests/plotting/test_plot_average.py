@@ -8,6 +8,7 @@ from lens_rome.plotting import PlotError, plot_average
 from tests.plotting.synthetic import made_up_effects
 
 ROLES = ["subject_first", "subject_last", "after_subject", "last"]
+LEGEND = ["first subject token", "last subject token", "first token after the subject", "last token"]
 KINDS = ["resid", "mlp", "attn"]
 
 
@@ -46,7 +47,7 @@ def test_roles_differ_in_colour_marker_and_line_and_keep_them_in_every_panel() -
     assert styles[0] == styles[1] == styles[2]
     for cue in range(3):
         assert len({style[cue] for style in styles[0]}) == len(ROLES)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [role.replace("_", " ") for role in ROLES]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == LEGEND
 
 
 def test_a_role_keeps_its_style_where_another_is_missing() -> None:
@@ -89,7 +90,47 @@ def test_frames_that_cannot_be_drawn_are_refused() -> None:
     with pytest.raises(PlotError, match="must hold numbers"):
         plot_average(effects.assign(effect="large"))
     with pytest.raises(PlotError, match="Drop those rows"):
-        plot_average(effects.assign(effect=np.nan))
+        plot_average(effects.assign(effect=effects["effect"].where(effects["layer"] != 3)))
     many = pd.concat([effects[effects["role"] == "last"].assign(role=f"role {i}") for i in range(8)])
     with pytest.raises(PlotError, match="7 roles apart, got 8"):
         plot_average(many)
+
+
+def test_plotly_lines_and_bands_hold_the_same_numbers() -> None:
+    effects = made_up_effects()
+    page: Any = plot_average(effects, backend="plotly")
+    lines = [trace for trace in page.data if trace.mode == "lines+markers"]
+    bands = [trace for trace in page.data if trace.fill == "toself"]
+    assert len(lines) == len(bands) == len(KINDS) * len(ROLES)
+    places = [(kind, role) for kind in KINDS for role in ROLES]
+    for index, (kind, role) in enumerate(places):
+        rows = effects[(effects["kind"] == kind) & (effects["role"] == role)]
+        line, band = lines[index], bands[index]
+        assert (line.name, line.xaxis) == (LEGEND[ROLES.index(role)], ["x", "x2", "x3"][KINDS.index(kind)])
+        np.testing.assert_array_equal(line.x, rows["layer"])
+        np.testing.assert_array_equal(line.y, rows["effect"])
+        np.testing.assert_array_equal(band.y, [*rows["high"], *rows["low"][::-1]])
+        np.testing.assert_array_equal(np.asarray(line.customdata)[:, 1:], rows[["low", "high"]])
+
+
+def test_plotly_roles_keep_their_cues_in_every_panel_and_stand_once_in_the_legend() -> None:
+    page: Any = plot_average(made_up_effects(), backend="plotly")
+    lines = [trace for trace in page.data if trace.mode == "lines+markers"]
+    cues = [(trace.line.color, trace.line.dash, trace.marker.symbol) for trace in lines]
+    assert cues[:4] == cues[4:8] == cues[8:]
+    assert all(len({cue[index] for cue in cues}) == len(ROLES) for index in range(3))
+    assert [trace.name for trace in page.data if trace.showlegend] == LEGEND
+    assert page.layout.yaxis2.matches == page.layout.yaxis3.matches == "y"
+
+
+def test_plotly_titles_say_the_same() -> None:
+    page: Any = plot_average(made_up_effects(), title="120 facts", measure="log p(answer), nats", backend="plotly")
+    assert page.layout.title.text.replace("<br>", " ") == (
+        "Average indirect effect of restoring one site at one token: 120 facts Bands: 95% confidence interval."
+    )
+    assert page.layout.yaxis.title.text == "average indirect effect<br>(change of log p(answer), nats)"
+    assert [note.text for note in page.layout.annotations] == [
+        "residual",
+        "MLP output, window of 3 layers",
+        "attention output, window of 3 layers",
+    ]

@@ -1,0 +1,95 @@
+"""Lines and bars by matplotlib, for files and notebooks."""
+
+import math
+from typing import Any
+
+from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
+from lens_rome.plotting._figure import ORANGE, MplFigure, import_library, new_figure
+from lens_rome.plotting._labels import shorten, visible, wrap
+
+_MAX_MARKERS = 12
+_SHADE = "0.88"
+_LEGEND_CHARACTERS = 40
+
+
+def draw_chart_matplotlib(chart: Chart) -> MplFigure:
+    """The chart as a matplotlib figure."""
+    width = 1.2 + chart.panel_width * len(chart.panels)
+    figure = new_figure(width, 4.3)
+    heading = "\n".join(wrap(line, int(13 * width)) for line in (chart.title, *chart.notes))
+    figure.suptitle(heading, fontsize=10, parse_math=False)
+    axes = figure.subplots(1, len(chart.panels), sharey=True, squeeze=False)[0]
+    for axis, panel in zip(axes, chart.panels, strict=True):
+        for series in panel.series:
+            (_draw_bars if chart.bars else _draw_line)(axis, chart, series)
+        _dress(axis, chart, panel)
+    axes[0].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
+    if chart.has_legend:
+        _add_legend(figure, chart, width)
+    return figure
+
+
+def _draw_line(axis: Any, chart: Chart, series: Series) -> None:
+    style = chart.styles[series.name]
+    every = max(1, len(series.layers) // _MAX_MARKERS)
+    axis.fill_between(series.layers, series.low, series.high, color=style.colour, alpha=0.15, linewidth=0)
+    axis.plot(series.layers, series.values, **_line_look(style), markevery=every)
+
+
+def _draw_bars(axis: Any, chart: Chart, series: Series) -> None:
+    style, places = chart.styles[series.name], chart.bar_places(series)
+    axis.bar(places, series.values, chart.bar_width, label=visible(series.name), **_bar_look(style))
+    known = series.has_interval > 0
+    axis.vlines(places[known], series.low[known], series.high[known], color="0.15", linewidth=1.0, zorder=3)
+
+
+def _dress(axis: Any, chart: Chart, panel: ChartPanel) -> None:
+    axis.axhline(0, color="0.4", linewidth=0.8, zorder=0)
+    if chart.shade is not None:
+        axis.axvspan(chart.shade[0] - 0.5, chart.shade[1] + 0.5, color=_SHADE, linewidth=0, zorder=-1)
+    if chart.rule is not None:
+        axis.axvline(chart.rule, color=ORANGE, linestyle="--", linewidth=1.4, zorder=4)
+    if chart.x_range is not None:
+        axis.set_xlim(*chart.x_range)
+    title = wrap(panel.title, int(13.5 * chart.panel_width)) if panel.title else ""
+    axis.set_title(title, fontsize=10, parse_math=False)
+    axis.set_xlabel(chart.x_caption, fontsize=9)
+    axis.set_xticks(panel.ticks)
+    if chart.counts:
+        axis.yaxis.set_major_locator(import_library("matplotlib.ticker").MaxNLocator(integer=True, nbins="auto"))
+    axis.tick_params(labelsize=8.5, labelleft=True)
+    axis.grid(alpha=0.3, linewidth=0.6, axis="y" if chart.bars else "both")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _line_look(style: Style) -> dict[str, Any]:
+    return {
+        "color": style.colour,
+        "marker": style.marker,
+        "linestyle": style.line,
+        "linewidth": 1.6,
+        "markersize": 4.5,
+    }
+
+
+def _bar_look(style: Style) -> dict[str, Any]:
+    # White hatching on the colour, and a white edge so that neighbours do not run together.
+    return {"facecolor": style.colour, "hatch": style.hatch, "edgecolor": "white", "linewidth": 0.5}
+
+
+def _add_legend(figure: MplFigure, chart: Chart, width: float) -> None:
+    names = {name: shorten(visible(name), _LEGEND_CHARACTERS) for name in chart.styles}
+    if chart.bars:
+        patch: Any = import_library("matplotlib.patches").Patch
+        handles = [patch(label=names[name], **_bar_look(style)) for name, style in chart.styles.items()]
+    else:
+        line: Any = import_library("matplotlib.lines").Line2D
+        handles = [line([], [], label=names[name], **_line_look(style)) for name, style in chart.styles.items()]
+    # An entry takes its mark and a gap, and about 17 characters an inch.
+    fitting = max(1, int(width / (0.55 + max(map(len, names.values())) / 17)))
+    # Rows of about equal length.
+    columns = math.ceil(len(names) / math.ceil(len(names) / fitting))
+    legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

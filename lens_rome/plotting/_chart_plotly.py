@@ -1,0 +1,151 @@
+"""Lines and bars by Plotly: interactive, each point shows its numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lens_rome.plotting._chart import Chart, ChartPanel, Series
+from lens_rome.plotting._figure import ORANGE, PlotlyFigure, import_library
+from lens_rome.plotting._labels import shorten, visible, wrap
+from lens_rome.plotting._plotly_text import LINE, heading_layout, heading_lines, safe
+
+_INCH = 100
+_PLOT_HEIGHT = 300
+_LEFT, _RIGHT, _BETWEEN, _BOTTOM = 60, 30, 40, 60
+"""Pixels."""
+_LEGEND_CHARACTERS = 40
+_MAX_MARKERS = 12
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+}
+_DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
+_PATTERNS = {"": "", "//": "/", "..": "."}
+
+
+def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
+    """The chart as a Plotly figure."""
+    count = len(chart.panels)
+    panel_width = max(_INCH * chart.panel_width, 320)
+    plot_width = count * panel_width + (count - 1) * _BETWEEN
+    left = _LEFT + LINE * len(chart.y_lines)
+    width = int(left + plot_width + _RIGHT)
+    heading = heading_lines([chart.title, *chart.notes], width)
+    titles = ["<br>".join(map(safe, wrap(p.title, int(panel_width / 7.5)).split("\n"))) for p in chart.panels]
+    top = LINE * (len(heading) + 1) + LINE * max(title.count("<br>") + 1 for title in titles) + 8
+    bottom = _BOTTOM + _legend_height(chart, width)
+    height = top + _PLOT_HEIGHT + bottom
+    figure: PlotlyFigure = import_library("plotly.subplots").make_subplots(
+        rows=1,
+        cols=count,
+        shared_yaxes=True,
+        subplot_titles=titles,
+        horizontal_spacing=_BETWEEN / plot_width if count > 1 else 0,
+    )
+    named: set[str] = set()
+    for column, panel in enumerate(chart.panels, start=1):
+        _add_panel(figure, chart, panel, column, named)
+    figure.update_annotations(font_size=12)
+    figure.update_yaxes(title_text="<br>".join(map(safe, chart.y_lines)), row=1, col=1)
+    if chart.counts:
+        figure.update_yaxes(tickformat="d", rangemode="tozero")
+    figure.update_layout(
+        title=heading_layout(heading, height),
+        width=width, height=height, margin={"l": left, "r": _RIGHT, "t": top, "b": bottom},
+        template="plotly_white", barmode="overlay", showlegend=chart.has_legend,
+        legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yref": "container", "yanchor": "bottom"},
+    )  # fmt: skip
+    return figure
+
+
+def _legend_height(chart: Chart, width: int) -> int:
+    if not chart.has_legend:
+        return 0
+    entry = 55 + 7 * max(len(_shown(name)) for name in chart.styles)
+    return 22 * math.ceil(len(chart.styles) / max(1, width // entry))
+
+
+def _add_panel(figure: Any, chart: Chart, panel: ChartPanel, column: int, named: set[str]) -> None:
+    for series in panel.series:
+        traces = _bars(chart, series) if chart.bars else _line(chart, series)
+        for trace in traces:
+            # The legend has each name once; a click on it hides the series in all panels.
+            first = trace.pop("named") and series.name not in named
+            figure.add_trace(
+                {**trace, "name": safe(_shown(series.name)), "legendgroup": safe(series.name), "showlegend": first},
+                row=1,
+                col=column,
+            )
+        named.add(series.name)
+    # Plotly drops shapes of a panel that has no series yet.
+    if chart.shade is not None:
+        low, high = chart.shade[0] - 0.5, chart.shade[1] + 0.5
+        figure.add_vrect(x0=low, x1=high, fillcolor="#dddddd", line_width=0, layer="below", row=1, col=column)
+    if chart.rule is not None:
+        figure.add_vline(x=chart.rule, line={"color": ORANGE, "dash": "dash", "width": 2}, row=1, col=column)
+    figure.update_xaxes(
+        title_text=chart.x_caption, tickmode="array", tickvals=panel.ticks, range=chart.x_range, row=1, col=column
+    )
+
+
+def _line(chart: Chart, series: Series) -> list[dict[str, Any]]:
+    style, known = chart.styles[series.name], series.has_interval > 0
+    layers, low, high = series.layers[known], series.low[known], series.high[known]
+    band = {
+        "type": "scatter", "mode": "lines", "fill": "toself", "fillcolor": _faint(style.colour), "hoverinfo": "skip",
+        "x": np.concatenate([layers, layers[::-1]]), "y": np.concatenate([high, low[::-1]]),
+        "line": {"width": 0}, "named": False,
+    }  # fmt: skip
+    line = {
+        "type": "scatter", "mode": "lines+markers", "x": series.layers, "y": series.values,
+        "line": {"color": style.colour, "dash": _DASHES[style.line], "width": 2},
+        "marker": {"symbol": _SYMBOLS[style.marker], "size": 7, "maxdisplayed": _MAX_MARKERS},
+        **_numbers(chart, series), "named": True,
+    }  # fmt: skip
+    return [band, line] if known.any() else [line]
+
+
+def _bars(chart: Chart, series: Series) -> list[dict[str, Any]]:
+    style, known, places = chart.styles[series.name], series.has_interval > 0, chart.bar_places(series)
+    gap = np.full(int(known.sum()), np.nan)
+    bars = {
+        "type": "bar", "x": places, "y": series.values, "width": chart.bar_width,
+        "marker": {"color": style.colour, "line": {"color": "white", "width": 0.5},
+                   "pattern": {"shape": _PATTERNS[style.hatch], "fgcolor": "white", "size": 6}},
+        **_numbers(chart, series), "named": True,
+    }  # fmt: skip
+    intervals = {
+        "type": "scatter", "mode": "lines", "hoverinfo": "skip", "line": {"color": "#262626", "width": 1.3},
+        "x": np.stack([places[known], places[known], gap], 1).ravel(),
+        "y": np.stack([series.low[known], series.high[known], gap], 1).ravel(), "named": False,
+    }  # fmt: skip
+    return [bars, intervals] if known.any() else [bars]
+
+
+def _numbers(chart: Chart, series: Series) -> dict[str, Any]:
+    form = ".0f" if chart.counts else "+.4f"
+    interval = "" if chart.counts else "<br>from %{customdata[1]:+.4f} to %{customdata[2]:+.4f}"
+    text = safe(_shown(series.name)) + ", " if chart.has_legend else ""
+    return {
+        "customdata": np.stack([series.layers, series.low, series.high], axis=-1),
+        # A name could hold a "%{", which a template reads as a place; the text of points is taken as it is.
+        "text": [text] * len(series.layers),
+        "textposition": "none" if chart.bars else None,
+        "hovertemplate": f"%{{text}}layer %{{customdata[0]}}<br>{chart.value_name} %{{y:{form}}}"
+        f"{interval if (series.has_interval > 0).any() else ''}<extra></extra>",
+    }
+
+
+def _shown(name: str) -> str:
+    return shorten(visible(name), _LEGEND_CHARACTERS)
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

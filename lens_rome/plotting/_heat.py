@@ -1,0 +1,129 @@
+"""What a heat map shows, before any plotting library is involved: rows of one kind over layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Float
+
+from lens_rome.plotting._labels import layer_ticks
+
+COLOURS = {
+    "resid": "Purples",
+    "resid_pre": "BuPu",
+    "resid_mid": "RdPu",
+    "mlp": "Greens",
+    "post": "BuGn",
+    "attn": "Reds",
+    "head": "Oranges",
+}
+"""Colour maps by kind, from pale to dark: the paper's, and near ones for further kinds; names of both libraries."""
+PLAIN = "Blues"
+"""For anything else."""
+DIVERGING = "RdBu"
+"""Red below zero, white at zero, blue above: colour-blind people tell the two ends apart."""
+_NARROWEST = 0.01
+"""Least width of a scale: the total effect below which a trace counts as weak, so that noise does not look like a find.
+"""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The ends of a colour scale, and the map between them."""
+
+    low: float
+    high: float
+    colours: str
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A further number of each cell, shown where one can point at it."""
+
+    name: str
+    values: Float[np.ndarray, "row layer"]
+    form: str
+    """A format specification, such as `.4f`."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One heat map, ready to draw by any library."""
+
+    title: str
+    values: Float[np.ndarray, "row layer"]
+    """NaN where there is nothing to show."""
+    scale: Scale
+    bar: str
+    """What the colours are, with the unit: the label of the colour bar."""
+    short: str
+    """The same in a word or two."""
+    caption: str
+    """Of the layer axis."""
+    first: int = 0
+    """The layer of the leftmost column."""
+    details: Sequence[Detail] = ()
+
+    @property
+    def ticks(self) -> list[int]:
+        """Layers to label."""
+        return layer_ticks(self.values.shape[1], self.first)
+
+    @property
+    def extend(self) -> str:
+        """Where cells lie visibly outside the scale: `"min"`, `"max"`, `"both"` or `"neither"`."""
+        low, high = self.scale.low, self.scale.high
+        margin = 0.01 * (high - low)
+        lower = bool(np.nanmin(self.values, initial=low) < low - margin)
+        higher = bool(np.nanmax(self.values, initial=high) > high + margin)
+        return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((lower, higher), "neither")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One to three panels over the same rows."""
+
+    title: str
+    notes: list[str]
+    rows: list[str]
+    """Labels of the rows, top to bottom."""
+    panels: list[Panel]
+    is_bold: list[bool] = field(default_factory=list[bool])
+    """Rows whose labels are bold; empty for none."""
+    row_caption: str = ""
+    row_characters: int = 44
+    """Longer labels lose their middle."""
+
+    @property
+    def n_layers(self) -> int:
+        """Columns of the widest panel."""
+        return max(panel.values.shape[1] for panel in self.panels)
+
+    def is_row_bold(self, row: int) -> bool:
+        """Whether the label of that row is bold."""
+        return bool(self.is_bold) and self.is_bold[row]
+
+
+def one_sided(values: Float[np.ndarray, "..."], baseline: float, colours: str, *, falls: bool) -> Scale:
+    """Pale at `baseline`, dark at the value farthest from it on the side that matters: below it where `falls`.
+
+    What lies on the other side is drawn like the baseline.
+    """
+    if falls:
+        # Nothing below (a trace that shows nothing) still needs a scale.
+        low = min(float(np.nanmin(values, initial=baseline)), baseline - _NARROWEST)
+        return Scale(low, baseline, f"{colours}_r")
+    high = max(float(np.nanmax(values, initial=baseline)), baseline + _NARROWEST)
+    return Scale(baseline, high, colours)
+
+
+def effects_scale(values: Float[np.ndarray, "..."], colours: str) -> Scale:
+    """A scale for effects: pale at 0, dark at the largest of the sign that is the larger."""
+    falls = float(np.nanmax(-values, initial=0)) > float(np.nanmax(values, initial=0))
+    return one_sided(values, 0.0, colours, falls=falls)
+
+
+def two_sided(values: Float[np.ndarray, "..."]) -> Scale:
+    """A diverging scale with zero in its middle."""
+    reach = max(float(np.nanmax(np.abs(values), initial=0)), _NARROWEST)
+    return Scale(-reach, reach, DIVERGING)
