@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, Unpack
@@ -99,7 +100,12 @@ def _in_memory(job: "_Job", ids: Sequence[str], chunk_size: int, progress: bool)
 
 
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("lens_rome", "torch", "transformer-lens")}
+    """Of the programs, for readers of the manifest; a checkout that was not installed has none."""
+    found = {}
+    for name in ("lens_rome", "torch", "transformer-lens"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
