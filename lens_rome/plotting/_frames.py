@@ -49,7 +49,8 @@ def check_frame(frame: Any, needs: Needs) -> Any:
     for name in needs.whole:
         _check_whole(frame[name], name)
     if frame.duplicated(list(needs.key)).any():
-        shared = " and ".join((", ".join(needs.key[:-1]), needs.key[-1])) if len(needs.key) > 1 else needs.key[0]
+        *others, last = needs.key
+        shared = f"{', '.join(others)} and {last}" if others else last
         raise PlotError(f"two rows have the same {shared}. Average over facts first, or choose some rows.")
     if frame[needs.value].isna().all():
         raise PlotError(f"every {needs.value} is NaN: {needs.function} has nothing to draw. Check what was measured.")

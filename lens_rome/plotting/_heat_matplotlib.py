@@ -54,7 +54,8 @@ def _draw_panel(figure: MplFigure, axis: Any, panel: Panel, width: float, height
     bar = figure.colorbar(mesh, ax=axis, extend=panel.extend, fraction=0.08, pad=0.03)
     bar.ax.tick_params(labelsize=_SMALL)
     bar.outline.set_visible(False)
-    label = "\n".join(wrap(line, int(13 * height)) for line in panel.bar.split("\n"))
+    # It may be a little longer than the bar: above stand titles, below the layers.
+    label = "\n".join(wrap(line, int(13 * height) + 6) for line in panel.bar.split("\n"))
     bar.set_label(label, fontsize=_TEXT, parse_math=False)
 
 

@@ -29,7 +29,7 @@ def draw_heat_plotly(picture: Picture) -> PlotlyFigure:
     top = LINE * (len(heading) + 1) + LINE * max(title.count("<br>") + 1 for title in titles) + 8
     plot_height = max(_ROW * len(labels), 160)
     height = top + plot_height + _BOTTOM
-    figure: PlotlyFigure = import_library("plotly.subplots").make_subplots(
+    figure: Any = import_library("plotly.subplots").make_subplots(
         rows=1,
         cols=n_panels,
         shared_yaxes=True,
@@ -37,12 +37,15 @@ def draw_heat_plotly(picture: Picture) -> PlotlyFigure:
         horizontal_spacing=_BETWEEN / plot_width if n_panels > 1 else 0,
     )
     for column, panel in enumerate(picture.panels, start=1):
-        _add_panel(figure, picture, panel, column, column * (panel_width + _BETWEEN) - _BETWEEN, plot_width)
-        figure.data[-1].colorbar.title.text = _broken(panel.bar, plot_height)
+        right = column * (panel_width + _BETWEEN) - _BETWEEN
+        title = {"text": _broken(panel.bar, plot_height), "side": "right"}
+        _add_panel(figure, picture, panel, column, {"title": title, "x": right / plot_width})
     figure.update_annotations(font_size=12)
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, ticks="")
-    rows = {"tickvals": list(range(len(labels))), "ticktext": _row_labels(picture, labels)}
-    figure.update_yaxes(tickmode="array", title_text=picture.row_caption, **rows, row=1, col=1)
+    figure.update_yaxes(
+        tickmode="array", tickvals=list(range(len(labels))), ticktext=_row_labels(picture, labels),
+        title_text=picture.row_caption, row=1, col=1,
+    )  # fmt: skip
     figure.update_layout(
         title=heading_layout(heading, height),
         width=width, height=height, margin={"l": left, "r": _BETWEEN, "t": top, "b": _BOTTOM},
@@ -51,7 +54,7 @@ def draw_heat_plotly(picture: Picture) -> PlotlyFigure:
     return figure
 
 
-def _add_panel(figure: Any, picture: Picture, panel: Panel, column: int, right: int, plot_width: int) -> None:
+def _add_panel(figure: Any, picture: Picture, panel: Panel, column: int, bar: dict[str, Any]) -> None:
     n_rows, n_layers = panel.values.shape
     details = [detail.values for detail in panel.details]
     figure.add_heatmap(
@@ -61,8 +64,7 @@ def _add_panel(figure: Any, picture: Picture, panel: Panel, column: int, right: 
         text=[[safe(row)] * n_layers for row in picture.rows], hovertemplate=_hover(panel),
         # Gaps show the grey behind them, and nothing is claimed about them.
         hoverongaps=False,
-        colorbar={"title": {"side": "right"}, "thickness": 12,
-                  "x": right / plot_width, "xanchor": "left", "xpad": 6, "outlinewidth": 0},
+        colorbar={**bar, "thickness": 12, "xanchor": "left", "xpad": 6, "outlinewidth": 0},
         row=1, col=column,
     )  # fmt: skip
     figure.update_xaxes(

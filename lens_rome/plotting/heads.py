@@ -58,5 +58,7 @@ def _largest(values: np.ndarray, first: int) -> str:
     sizes = np.nan_to_num(np.abs(values), nan=-1.0)
     order = np.argsort(-sizes, axis=None, kind="stable")[: min(3, int((sizes >= 0).sum()))]
     places = [np.unravel_index(index, values.shape) for index in order]
-    named = (f"layer {first + layer} head {head} ({values[head, layer]:+.3f})" for head, layer in places)
+    named = (
+        f"layer\u00a0{first + layer}\u00a0head\u00a0{head}\u00a0({values[head, layer]:+.3f})" for head, layer in places
+    )
     return f"Largest: {', '.join(named)}."
