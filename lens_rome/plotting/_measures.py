@@ -33,13 +33,12 @@ def measure_of(settings: TraceSettings, answer: str) -> Measure:
         "prob": Measure(f"p({shown})", "p"),
         "prob_per_token": Measure(f"p({shown}) per token", "p per token"),
         "logprob": Measure(f"log p({shown})", "log p", "nats"),
+        "logprob_per_token": Measure(f"log p({shown}) per token", "log p per token", "nats"),
         "logit": Measure(f"logit of {shown}", "logit"),
         "logit_diff": Measure(f"logit difference {shown} \u2212 {against or 'other'}", "logit difference"),
         "kl": Measure("KL to the clean run", "KL", "nats"),
     }
-    aliases = {"log_prob": "logprob", "logit_difference": "logit_diff"}
-    name = aliases.get(settings.metric, settings.metric)
-    return known.get(name, Measure(visible(settings.metric), visible(settings.metric)))
+    return known.get(settings.metric, Measure(visible(settings.metric), visible(settings.metric)))
 
 
 def effects_are_falls(settings: TraceSettings) -> bool:
