@@ -37,9 +37,14 @@ from lens_rome.moments import collect_moments as collect_moments
 from lens_rome.surface import load_model as load_model
 from lens_rome.tracing import CorruptSubject as CorruptSubject
 from lens_rome.tracing import GaussianNoise as GaussianNoise
+from lens_rome.tracing import SwapSubject as SwapSubject
 from lens_rome.tracing import TraceResult as TraceResult
+from lens_rome.tracing import TraceSet as TraceSet
+from lens_rome.tracing import average_effects as average_effects
 from lens_rome.tracing import restore_hooks as restore_hooks
 from lens_rome.tracing import trace as trace
+from lens_rome.tracing import trace_facts as trace_facts
+from lens_rome.tracing import trace_kinds as trace_kinds
 
 __version__ = "0.1.0"
 __all__ = [
@@ -63,9 +68,12 @@ __all__ = [
     "SecondMoments",
     "SubjectSpanError",
     "SurfaceError",
+    "SwapSubject",
     "TraceError",
     "TraceResult",
+    "TraceSet",
     "ValueSettings",
+    "average_effects",
     "collect_moments",
     "compute_key",
     "compute_value",
@@ -76,4 +84,6 @@ __all__ = [
     "rank_one_update",
     "restore_hooks",
     "trace",
+    "trace_facts",
+    "trace_kinds",
 ]
