@@ -79,7 +79,9 @@ class _Job:
         full = surface.run(self.tokens)[:, self.read_from :]
         check_finite(surface, full)
         logprobs = full[:, 0].to(torch.promote_types(full.dtype, torch.float32)).log_softmax(-1)
-        self.measure = Measure(ways.metric, batch.answers, batch.against, logprobs)
+        against = None if batch.against is None else batch.against.to(surface.device)
+        # On the device at once: nothing waits for it later.
+        self.measure = Measure(ways.metric, batch.answers.to(full.device), against, logprobs)
         self.clean_score = self.measure(full)
         self.many = self.tokens.repeat(self.samples, 1)
         self._run_clean(full, clean_states)

@@ -33,8 +33,10 @@ class Target:
 class AbstractCorruption(ABC):
     """How token embeddings are changed; a frozen value without any state."""
 
-    replace: bool
-    """Whether the drawn values take the place of the embeddings (else they are added)."""
+    @property
+    def replaces(self) -> bool:
+        """Whether the drawn values take the place of the embeddings (else they are added)."""
+        return True
 
     @abstractmethod
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:

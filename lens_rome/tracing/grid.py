@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from lens_rome._typing import FwdHooks, Residual, Tensor
 from lens_rome.surface import AbstractSurface, BaseRun, Site, attached
-from lens_rome.tracing.states import put, resid_mid_as_attn_out
+from lens_rome.tracing.states import as_slice, put, resid_mid_as_attn_out
 
 Window = tuple[int, int]
 """Half-open range of layers."""
@@ -91,6 +91,7 @@ class _Column:
         self.surface, self.runs, self.patch, self.kind = surface, runs, patch, patch.kind
         self.positions, self.start = list(positions), min(positions)
         self.offsets = [position - self.start for position in self.positions]
+        self.where = as_slice(self.positions)
         self.rows_restoring = 0
         self.entering: Tensor | None = None
         # A hook of the owner on a block's output may do anything to the sum of its parts.
@@ -174,16 +175,16 @@ class _Column:
         if self.kind == "resid_post":
             put(state, self._donated(layer), self.offsets, len(state))
         else:
-            base = self.runs.base[Site(layer, self.kind)][:, self.positions]
+            base = self.runs.base[Site(layer, self.kind)][:, self.where]
             times = self.runs.rows // base.shape[0]
             donated = self._donated(layer)
             change = donated.repeat(self.runs.rows // donated.shape[0], 1, 1) - base.repeat(times, 1, 1)
-            state[:, self.offsets] += change.to(state)
+            state[:, as_slice(self.offsets)] += change.to(state)
         return [_Group((layer, self._trunk_end(layer, windows)), state, restoring=True)]
 
     def _donated(self, layer: int) -> Tensor:
         """States to put in at the column's positions, `[row, position, ...]`."""
-        return self.patch.donor[Site(layer, self.kind)][:, self.positions]
+        return self.patch.donor[Site(layer, self.kind)][:, self.where]
 
     def _through_block(self, groups: list[_Group], layer: int) -> None:
         if not groups:
@@ -235,7 +236,7 @@ class _Column:
         return self.surface.hook_name(site), restore
 
     def _freezing(self, site: Site) -> tuple[str, Callable[..., Tensor]]:
-        held = self.patch.frozen[site][:, self.positions]
+        held = self.patch.frozen[site][:, self.where]
 
         def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
             activation = activation.clone()

@@ -41,6 +41,11 @@ class _SizedNoise(AbstractCorruption):
         )
 
     @property
+    def replaces(self) -> bool:
+        """As the field says."""
+        return self.replace
+
+    @property
     def size(self) -> float | None:
         """The level; None before it is fitted."""
         return None if self.level is None else float(self.level)

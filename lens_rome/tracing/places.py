@@ -45,14 +45,19 @@ def find_positions(prompt: Prompt, positions: Positions | None) -> list[int]:
     """
     if positions is None:
         return list(range(len(prompt)))
-    several = isinstance(positions, Iterable) and not isinstance(positions, str)
     found: set[int] = set()
-    for position in positions if several else [positions]:
+    for position in _each(positions):
         chosen = _positions_of(prompt, position)
         if not chosen:
             raise TraceError(f"{position!r} chooses no position of the prompt {prompt.marked()}.")
         found.update(chosen)
     return sorted(found)
+
+
+def _each(positions: Positions) -> Iterable[Position]:
+    if isinstance(positions, str) or not isinstance(positions, Iterable):
+        return [positions]
+    return positions
 
 
 def _positions_of(prompt: Prompt, position: Position) -> list[int]:

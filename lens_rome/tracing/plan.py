@@ -165,7 +165,7 @@ def pose(
                 f"{shown!r} and {against!r} begin with the same token {_shown(surface, other)!r}, "
                 "so their logits do not differ. Give a second answer with another beginning."
             )
-    replace = corruption.replace if corruption is not None else False
+    replace = corruption is not None and corruption.replaces
     return Question(fact, prompt, spans, tuple(where), shown, ids, other, values, replace, second)
 
 

@@ -1,7 +1,6 @@
 """Corruptions that put other embeddings in the subject's place: those of another subject, zeros, the mean."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +22,6 @@ class SwapSubject(AbstractCorruption):
 
     others: str | tuple[str, ...]
     """One subject, which must fit, or many to draw from, of which those that fit are used."""
-    replace: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not self.candidates or not all(other.strip() for other in self.candidates):
@@ -92,8 +90,6 @@ class SwapSubject(AbstractCorruption):
 class ZeroEmbeddings(AbstractCorruption):
     """The subject's token embeddings are zero: one sample, no chance. Far from anything the model has seen."""
 
-    replace: ClassVar[bool] = True
-
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:  # noqa: ARG002
         """One sample of zeros."""
         return torch.zeros(1, len(target.positions), surface.d_model, dtype=torch.float64)
@@ -105,8 +101,6 @@ class ZeroEmbeddings(AbstractCorruption):
 @dataclass(frozen=True)
 class MeanEmbeddings(AbstractCorruption):
     """The subject's token embeddings are the mean over the whole vocabulary: one sample, no chance."""
-
-    replace: ClassVar[bool] = True
 
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:  # noqa: ARG002
         """One sample of the mean at each position."""

@@ -13,17 +13,22 @@ def put(
     Row `i` takes row `i % len(donated)`. With a `head`, only its part is written: of `[..., head, d_head]`, or of the
     flat `[..., head · d_head]` that a raw bridge shows.
     """
-    # `narrow` and views, not indexing: chained indexing would write into a copy.
-    target = activation[:rows]
+    target, where = activation[:rows], as_slice(offsets)
     values = donated.to(activation)
     values = values.repeat(rows // values.shape[0], *[1] * (values.ndim - 1))
     if head is None:
-        target[:, offsets] = values
+        target[:, where] = values
         return
     if target.ndim == 3:
         width = target.shape[-1] // n_heads
         target, values = (each.view(*each.shape[:-1], n_heads, width) for each in (target, values))
-    target[:, offsets, head] = values[:, :, head]
+    target[:, where, head] = values[:, :, head]
+
+
+def as_slice(offsets: Sequence[int]) -> slice | list[int]:
+    """Neighbouring offsets as a slice: a view, and no list of indices to send to the device."""
+    first, last = offsets[0], offsets[-1]
+    return slice(first, last + 1) if list(offsets) == list(range(first, last + 1)) else list(offsets)
 
 
 def resid_mid_as_attn_out(donated: Tensor, entering: Tensor | None, offsets: Sequence[int], rows: int) -> Tensor:
@@ -33,5 +38,5 @@ def resid_mid_as_attn_out(donated: Tensor, entering: Tensor | None, offsets: Seq
     MLP as it was. Setting attention's output changes both, on every surface.
     """
     assert entering is not None
-    stream = entering[:rows, offsets]
+    stream = entering[:rows, as_slice(offsets)]
     return donated.to(stream).repeat(rows // donated.shape[0], *[1] * (donated.ndim - 1)) - stream

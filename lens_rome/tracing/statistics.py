@@ -63,6 +63,11 @@ class MultivariateNoise(AbstractCorruption):
     statistics: EmbeddingStatistics
     replace: bool = False
 
+    @property
+    def replaces(self) -> bool:
+        """As the field says."""
+        return self.replace
+
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:
         """From `RandomState(seed).randn`."""
         return self.statistics.spread(_standard(surface, target, samples, seed))
@@ -84,6 +89,11 @@ class StudentNoise(AbstractCorruption):
     statistics: EmbeddingStatistics
     degrees: float = 5.0
     replace: bool = False
+
+    @property
+    def replaces(self) -> bool:
+        """As the field says."""
+        return self.replace
 
     def __post_init__(self) -> None:
         if not self.degrees > 2:

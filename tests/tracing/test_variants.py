@@ -275,3 +275,19 @@ def test_a_corruption_hook_goes_straight_into_run_with_hooks(gpt2: Any) -> None:
         logits = gpt2.run_with_hooks(torch.tensor([result.tokens] * SAMPLES), fwd_hooks=[("hook_embed", hook)])
     probs = logits[:, -1].softmax(-1)[:, result.answer_tokens[0]]
     torch.testing.assert_close(probs, result.corrupted_samples, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("kind", ["resid", "mlp"])
+def test_half_precision_gives_the_same_picture(
+    gpt2_case: Case, fresh_model: Any, dtype: torch.dtype, kind: str
+) -> None:
+    half = fresh_model(Case("gpt2", gpt2_case.surface, dtype=dtype))
+    single = fresh_model(Case("gpt2", gpt2_case.surface, dtype=torch.float32))
+    options: dict[str, Any] = {"noise": LEVEL, "samples": SAMPLES, "window": 2, "answer": "French"}
+    found, expected = trace(half, FACT, kind, **options), trace(single, FACT, kind, **options)
+    assert found.settings.precision == str(dtype)
+    # bfloat16 keeps three digits; probabilities here are up to a few percent.
+    scale = float(expected.scores.max())
+    assert float((found.scores - expected.scores).abs().max()) < 0.2 * scale
+    assert np.corrcoef(found.scores.flatten(), expected.scores.flatten())[0, 1] > 0.9
