@@ -162,9 +162,9 @@ class TraceResult:
         """Emit `WeakTraceWarning` if `is_weak`; returns itself."""
         if self.is_weak:
             warnings.warn(
-                f"the noise hardly changes the answer of {self.prompt!r} ({self.settings.metric} {self.clean_score:.3f} "
-                f"clean, {self.corrupted_score:.3f} corrupted): this trace shows nothing. Use more noise, or a fact the "
-                "model knows.",
+                f"the noise hardly changes the answer of {self.prompt!r} ({self.settings.metric} "
+                f"{self.clean_score:.3f} clean, {self.corrupted_score:.3f} corrupted): this trace shows nothing. Use "
+                "more noise, or a fact the model knows.",
                 WeakTraceWarning,
                 stacklevel=3,
             )

@@ -56,7 +56,7 @@ def writing(name: str, values: torch.Tensor, positions: Sequence[int], head: int
     return name, write
 
 
-def mid_by_attention(model: Any, layer: int, values: torch.Tensor, positions: Sequence[int]) -> list[Hook]:
+def mid_by_attention(model: Any, layer: int, values: torch.Tensor, positions: Sequence[int]) -> list[Hook]:  # noqa: ARG001 - as the others
     """The residual between attention and MLP made equal `values` by choosing attention's output."""
     entered: list[torch.Tensor] = []
 
