@@ -1,5 +1,8 @@
 """Causal tracing: locate the states that decide a fact."""
 
+from lens_rome.tracing.cases import case_name as case_name
+from lens_rome.tracing.cases import read_cases as read_cases
+from lens_rome.tracing.cases import write_cases as write_cases
 from lens_rome.tracing.corruption import AbstractCorruption as AbstractCorruption
 from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target
