@@ -24,11 +24,14 @@ demo: $(BASE) ## trace a fact in the bundled model, rewrite it, show what change
 
 test: lint types docs test-suite ## lint, types, documentation, the test suite with all code blocks and examples
 
+# One process a core, one thread each: tiny models gain nothing from threads, and these would fight for the cores.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
 test-suite: $(FULL) ## the test suite alone
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-long: $(FULL) ## the whole suite, slow checks included
-	$(BIN)/python -m pytest -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(FULL) ## ruff and the import contracts
 	$(BIN)/ruff check .

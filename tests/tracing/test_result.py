@@ -163,7 +163,7 @@ def test_a_trace_is_weak_where_noise_hardly_changes_the_answer(
     result = made_up(clean_score=clean, corrupted_samples=samples, sample_scores=scores)
     assert result.is_weak == weak
     if weak:
-        with pytest.warns(WeakTraceWarning, match="this trace shows nothing. Use more noise, or a fact the"):
+        with pytest.warns(WeakTraceWarning, match="this trace shows nothing. Use more noise or samples, or a fact the"):
             assert result.warn_if_weak() is result
     else:
         assert result.warn_if_weak() is result
