@@ -1,8 +1,12 @@
 """Causal tracing: locate the states that decide a fact."""
 
+from lens_rome.tracing.approximate import approximate_kinds as approximate_kinds
+from lens_rome.tracing.approximate import approximate_trace as approximate_trace
 from lens_rome.tracing.corruption import AbstractCorruption as AbstractCorruption
 from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target
+from lens_rome.tracing.cost import TraceCost as TraceCost
+from lens_rome.tracing.cost import trace_cost as trace_cost
 from lens_rome.tracing.full_length import restore_hooks as restore_hooks
 from lens_rome.tracing.metrics import METRICS as METRICS
 from lens_rome.tracing.noise import GaussianNoise as GaussianNoise
