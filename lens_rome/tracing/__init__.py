@@ -8,6 +8,8 @@ from lens_rome.tracing.corruption import Target as Target
 from lens_rome.tracing.cost import TraceCost as TraceCost
 from lens_rome.tracing.cost import trace_cost as trace_cost
 from lens_rome.tracing.full_length import restore_hooks as restore_hooks
+from lens_rome.tracing.heads import HeadTrace as HeadTrace
+from lens_rome.tracing.heads import trace_heads as trace_heads
 from lens_rome.tracing.metrics import METRICS as METRICS
 from lens_rome.tracing.noise import GaussianNoise as GaussianNoise
 from lens_rome.tracing.noise import UniformNoise as UniformNoise
@@ -20,6 +22,7 @@ from lens_rome.tracing.replacement import ZeroEmbeddings as ZeroEmbeddings
 from lens_rome.tracing.result import TraceResult as TraceResult
 from lens_rome.tracing.result import TraceSettings as TraceSettings
 from lens_rome.tracing.result import WeakTraceWarning as WeakTraceWarning
+from lens_rome.tracing.segments import segment_effects as segment_effects
 from lens_rome.tracing.statistics import EmbeddingStatistics as EmbeddingStatistics
 from lens_rome.tracing.statistics import MultivariateNoise as MultivariateNoise
 from lens_rome.tracing.statistics import StudentNoise as StudentNoise

@@ -97,10 +97,11 @@ class _Count:
     def __init__(self, tracer: Tracer, prompt: Prompt) -> None:
         self.tracer, self.ways, self.surface = tracer, tracer.ways, tracer.surface
         options, answer = tracer.options, tracer.options.get("answer")
-        given = answer is not None and not self.ways.original
-        self.read = len(answer_tokens(self.surface, prompt.text, answer, prompt.prepend_bos)) if given else 1
+        if self.ways.original:
+            answer = None  # the released code traces the model's own
+        self.asked_model = answer is None
+        self.read = 1 if answer is None else len(answer_tokens(self.surface, prompt.text, answer, prompt.prepend_bos))
         self.prompt_length, self.length = len(prompt), len(prompt) + self.read - 1
-        self.asked_model = not given
         self.first_corrupted = find_spans(prompt, options.get("corrupt"))[0][0]
         positions = find_positions(prompt, options.get("positions"))
         self.groups = [positions] if self.ways.together and positions else [[position] for position in positions]
