@@ -17,8 +17,8 @@ from _machine import multiply_adds_per_second, random_gpt2, seconds
 
 import lens_rome as lr
 from lens_rome.surface import Site, as_surface
-from lens_rome.tracing.cost import blocks_of_column, multiply_adds_per_token
 from lens_rome.tracing.corruption import CorruptSubject
+from lens_rome.tracing.cost import blocks_of_column, multiply_adds_per_token
 from lens_rome.tracing.noise import draw_noise
 from lens_rome.tracing.window import KINDS, default_window, window_layers
 

@@ -7,8 +7,9 @@ https://arxiv.org/abs/2310.10348). It costs a clean run and a run of all samples
 backward, however many cells there are.
 
 Use it to choose where to run `trace`, not instead of it. `docs/quick_look.md` measures how far it can be trusted:
-little where the probability is saturated, and little for residuals, whose two states lie far apart. Memory: the
-activations of all layers are kept for the backward pass, samples are run in parts if they are too many for `memory`.
+probabilities saturate, so that their estimates are too small; residuals lie far apart in the two runs, so that their
+estimates can be too large. Memory: the activations of all layers are kept for the backward pass; samples run in parts
+if they are too many for `memory`.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
