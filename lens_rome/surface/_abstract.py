@@ -201,6 +201,16 @@ class AbstractSurface(ABC):
             The residual that leaves the block, same shape.
         """
 
+    def last_block(
+        self, base: BaseRun, resid: Residual, start: int, read_from: int
+    ) -> Float[Tensor, "batch read d_model"]:
+        """The last block of a resumed run, of which only the positions from `read_from` on are wanted.
+
+        Returns:
+            The residual that leaves it at those positions. What it computes at the others nobody may see.
+        """
+        return self.block(base, self.n_layers - 1, resid, start)[:, read_from - start :]
+
     def resume(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
         """All blocks from `layer` on of a resumed run; see `block`."""
         for current in range(layer, self.n_layers):

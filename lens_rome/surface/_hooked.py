@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import torch
+from jaxtyping import Float
 from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry as CacheEntry
 
 from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor, Tokens
@@ -10,6 +12,16 @@ from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached
 from lens_rome.surface.site import Site
+
+# Blocks whose attention reads `ln1` of their input and nothing else. Others take the longer way.
+_PLAIN = (
+    "GPT2LMHeadModel",
+    "GPTJForCausalLM",
+    "GPTNeoXForCausalLM",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "Qwen2ForCausalLM",
+)
 
 
 class HookedSurface(AbstractSurface):
@@ -57,9 +69,31 @@ class HookedSurface(AbstractSurface):
         )
 
     def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
-        repeats = resid.shape[0] // base.batch
-        keys, values = (
-            kept[layer][:, :start].repeat(repeats, 1, 1, 1) if repeats > 1 else kept[layer][:, :start]
-            for kept in (base.keys, base.values)
-        )
+        keys, values = self._earlier(base, layer, start, resid.shape[0])
         return self.model.blocks[layer](resid, past_kv_cache_entry=CacheEntry(keys, values, frozen=True))
+
+    def _earlier(self, base: BaseRun, layer: int, start: int, rows: int) -> tuple[Tensor, Tensor]:
+        """Keys and values of the positions before `start`, a row for each of `rows`."""
+        repeats = rows // base.batch
+        keys, values = base.keys[layer][:, :start], base.values[layer][:, :start]
+        return (keys.repeat(repeats, 1, 1, 1), values.repeat(repeats, 1, 1, 1)) if repeats > 1 else (keys, values)
+
+    def last_block(
+        self, base: BaseRun, resid: Residual, start: int, read_from: int
+    ) -> Float[Tensor, "batch read d_model"]:
+        """Positions that are not read only give keys and values: a sixth of the block's work or less."""
+        layer, unread = self.n_layers - 1, read_from - start
+        if unread <= 0 or not self._plain_attention(layer):
+            return super().last_block(base, resid, start, read_from)
+        attention, normed = self.model.blocks[layer].attn, self.model.blocks[layer].ln1(resid[:, :unread])
+        _, new_keys, new_values = attention.calculate_qkv_matrices(normed[:, :1], normed, normed)
+        keys, values = self._earlier(base, layer, start, resid.shape[0])
+        entry = CacheEntry(torch.cat([keys, new_keys], 1), torch.cat([values, new_values], 1), frozen=True)
+        return self.model.blocks[layer](resid[:, unread:], past_kv_cache_entry=entry)
+
+    def _plain_attention(self, layer: int) -> bool:
+        """Whether keys and values follow from the block's input by norm and projection alone, and nobody watches."""
+        special = any(getattr(self.cfg, name, None) for name in ("use_attn_in", "use_split_qkv_input", "clip_qkv"))
+        names = (name for name in self.model.hook_dict if name.startswith(f"blocks.{layer}."))
+        watched = any(self.model.hook_dict[name].fwd_hooks for name in names)
+        return str(getattr(self.cfg, "original_architecture", "")) in _PLAIN and not special and not watched

@@ -100,7 +100,8 @@ class Reader:
 
     def _store_as(self, name: str) -> HookFunction:
         def store(activation: Tensor, hook: object) -> None:  # noqa: ARG001 - the name TransformerLens calls by
-            self._seen[name] = activation
+            # A copy: the owner's hooks may write into the tensor further on.
+            self._seen[name] = activation.clone()
 
         return position_free(store)
 

@@ -1,7 +1,8 @@
 """What a trace will cost, before it runs: cells, rows and multiply-adds, ours and the plain loop's.
 
 Counted in *row tokens through a block*: one row, one position, one block. Both counts are of what is really run; the
-time follows from them and from a machine's rate only roughly (small matrices are slower, see `docs/cost.md`).
+time follows from them and from a machine's rate only roughly (small matrices are slower, see `docs/cost.md`; and
+`HookedTransformer` computes less of the last block than is counted here).
 """
 
 from collections.abc import Iterable, Sequence

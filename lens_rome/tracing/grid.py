@@ -92,6 +92,8 @@ class _Column:
         self.positions, self.start = list(positions), min(positions)
         self.offsets = [position - self.start for position in self.positions]
         self.where = as_slice(self.positions)
+        self.unread = max(positions) < runs.read_from
+        """Whether nothing is read at the positions themselves, so that the last block need not compute them."""
         self.rows_restoring = 0
         self.entering: Tensor | None = None
         # A hook of the owner on a block's output may do anything to the sum of its parts.
@@ -101,7 +103,7 @@ class _Column:
     def useful_part(self, window: Window) -> Window | None:
         """The part of a window that can change what is read, None for nothing."""
         first, last = window
-        if max(self.positions) < self.runs.read_from and self.kind != "resid_pre":
+        if self.unread and self.kind != "resid_pre":
             # Past attention, what the last block computes at an unread position goes nowhere.
             last = min(last, self.surface.n_layers - 1)
         return (first, last) if first < last else None
@@ -131,7 +133,8 @@ class _Column:
                 groups += self._enter_before(layer, windows)
                 self._through_block(groups, layer)
                 groups += self._enter_after(layer, windows)
-        ends = torch.cat([group.state[:, self.runs.read_from - self.start :] for group in groups])
+        ends = torch.cat([group.state for group in groups])
+        ends = ends if self.unread else ends[:, self.runs.read_from - self.start :]
         scores = read(ends).split(self.runs.rows)
         return {group.window: score for group, score in zip(groups, scores, strict=True)}
 
@@ -196,7 +199,10 @@ class _Column:
         if self.kind == "resid_pre" and self.rows_restoring:
             put(batch, self._donated(layer), self.offsets, self.rows_restoring)
         self.entering = batch
-        out = self.surface.block(self.runs.base, layer, batch, self.start)
+        if layer == self.surface.n_layers - 1 and self.unread:
+            out = self.surface.last_block(self.runs.base, batch, self.start, self.runs.read_from)
+        else:
+            out = self.surface.block(self.runs.base, layer, batch, self.start)
         if self.kind == "resid_post" and self.rows_restoring:
             out = out.clone()
             put(out, self._donated(layer), self.offsets, self.rows_restoring)
@@ -209,7 +215,9 @@ class _Column:
         hooks: FwdHooks = []
         if self.kind not in ("resid_post", "resid_pre"):
             hooks += [self._restoring(layer) for layer in range(first, last)]
-        frozen = [site for site in self.patch.frozen if site.layer >= first]
+        # What is held in the last block at an unread position goes nowhere.
+        end = self.surface.n_layers - self.unread
+        frozen = [site for site in self.patch.frozen if first <= site.layer < end]
         return hooks + [self._freezing(site) for site in frozen]
 
     def _restoring(self, layer: int) -> tuple[str, Callable[..., Tensor]]:

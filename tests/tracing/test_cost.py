@@ -61,6 +61,7 @@ def counted(model: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, i
     counting("run", lambda tokens, _, __: tokens.numel() * layers, lambda tokens, _, __: tokens.numel())
     counting("base_run", lambda tokens, _, __: tokens.numel() * layers, lambda *_: 0)
     counting("block", lambda _, __, result: result.shape[0] * result.shape[1], lambda *_: 0)
+    counting("last_block", lambda _, args, __: args[0].shape[0] * args[0].shape[1], lambda *_: 0)
     counting("logits", lambda *_: 0, lambda resid, _, __: resid.shape[0] * resid.shape[1])
     counting(
         "read",

@@ -291,3 +291,23 @@ def test_half_precision_gives_the_same_picture(
     scale = float(expected.scores.max())
     assert float((found.scores - expected.scores).abs().max()) < 0.2 * scale
     assert np.corrcoef(found.scores.flatten(), expected.scores.flatten())[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("kind", ["resid", "resid_pre", "mlp"])
+def test_an_owners_hook_that_writes_in_place_equals_one_that_does_not(gpt2: Any, gpt2_case: Case, kind: str) -> None:
+    """Neighbouring sites are one tensor: a state that was read must not change when the owner writes into the next."""
+
+    def in_place(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
+        activation[:, -1] *= 0.5
+        return activation
+
+    def fresh(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
+        activation = activation.clone()
+        activation[:, -1] *= 0.5
+        return activation
+
+    found = []
+    for hook in (in_place, fresh):
+        with gpt2.hooks(fwd_hooks=[("blocks.2.hook_resid_pre", hook)]):
+            found.append(run_variant(gpt2, kind, {"window": 2}).sample_scores)
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=gpt2_case.tolerance)
