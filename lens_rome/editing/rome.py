@@ -9,7 +9,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -57,7 +57,10 @@ class _RankOneEditor:
     prepend_bos: bool | None = None
     """None follows the model."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What the method is called in messages, files and tables."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
         if self.contexts is not None:
@@ -85,7 +88,7 @@ class _RankOneEditor:
         for request in requests[1:]:
             with total.applied(model):
                 step = self._one(plan, request)
-            total = _chain(total, step)
+            total = _chain(model, total, step)
         return total
 
     def edit_each(self, model: Model, requests: Sequence[EditRequest], *, moments: Moments = None) -> list[Edit]:
@@ -130,7 +133,10 @@ class ROME(_RankOneEditor):
     bare: bool = False
     """Take the direction from the bare prompt's key as well (p-ROME): consistent, but blind to contexts."""
 
-    name: ClassVar[str] = "ROME"
+    @property
+    def name(self) -> str:
+        """`"ROME"`, or `"p-ROME"` with the bare prompt's key alone."""
+        return "p-ROME" if self.bare else "ROME"
 
     def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         keys, values = found.keys.cpu().double(), found.values.cpu().double()
@@ -143,7 +149,10 @@ class RROME(_RankOneEditor):
     exactly to v*.
     """
 
-    name: ClassVar[str] = "R-ROME"
+    @property
+    def name(self) -> str:
+        """`"R-ROME"`."""
+        return "R-ROME"
 
     def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         key = found.keys.cpu().double().mean(0)
@@ -217,9 +226,11 @@ def _prob_after(plan: _Plan, request: EditRequest, edit: Edit) -> float:
     return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum().exp())
 
 
-def _chain(first: Edit, second: Edit) -> Edit:
-    """The sum, with the provenance of one editor's edits joined request by request."""
-    total = first + second
+def _chain(model: Model, first: Edit, second: Edit) -> Edit:
+    """The sum, with the provenance of one editor's edits joined request by request. It knows what it leaves in the
+    unedited `model`, so that a third edit can be made on top of it.
+    """
+    total = (first + second).fitted(model)
     joined = {
         name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
     }
