@@ -28,7 +28,8 @@ class Base:
         Raises:
             TypeError: a field is missing or unknown.
         """
-        return cls(**{**fields, "in_steps": tuple(fields.get("in_steps", ()))})
+        told: dict[str, Any] = {**fields, "in_steps": tuple(fields.get("in_steps", ()))}
+        return cls(**told)
 
     @property
     def results(self) -> tuple[str, ...]:

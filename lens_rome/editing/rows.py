@@ -9,8 +9,7 @@ from jaxtyping import Int
 from lens_rome._typing import Tensor, Tokens
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, answer_tokens, tokenize_prompt
-from lens_rome.moments import pad_right
-from lens_rome.surface import AbstractSurface
+from lens_rome.surface import AbstractSurface, pad_right
 
 LOOKUPS = ("subject_last", "subject_first", "subject_first_after_last", "last")
 """Tokens at which a fact can be looked up; all published settings use the subject's last."""

@@ -14,7 +14,6 @@ from lens_rome._typing import Model, Tensor
 from lens_rome.editing.rows import Rows, at_positions, check_contexts, prompt_rows, target_rows
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest
-from lens_rome.moments import pad_right
 from lens_rome.surface import (
     AbstractSurface,
     Site,
@@ -24,6 +23,7 @@ from lens_rome.surface import (
     check_layer,
     frozen_parameters,
     owner_hooks,
+    pad_right,
 )
 
 
@@ -230,6 +230,6 @@ def _with_kl_row(
     """Append the row "{subject} is a", whose prediction at the lookup token is to stay as it is."""
     essence = EditRequest(request.subject, "{} is a", request.target_new)
     kl = prompt_rows(surface, essence, [""], lookup, prepend_bos)
-    unpadded = [row.tolist() for row in rows.tokens]
-    tokens, _ = pad_right([*unpadded, kl.tokens[0].tolist()])
+    padded = [row.tolist() for row in rows.tokens]  # their padding stays: nothing reads it
+    tokens, _ = pad_right([*padded, kl.tokens[0].tolist()])
     return Rows(tokens, torch.cat([rows.lookup, kl.lookup]), torch.cat([rows.ends, kl.ends]))

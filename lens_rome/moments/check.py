@@ -3,8 +3,8 @@
 import warnings
 
 from lens_rome.errors import MomentError
-from lens_rome.moments.collect import probe_keys
-from lens_rome.moments.moment import SecondMoment, SecondMoments, same_keys
+from lens_rome.moments.moment import SecondMoment, SecondMoments
+from lens_rome.moments.probe import probe_keys, same_keys
 from lens_rome.surface import AbstractSurface
 
 
