@@ -306,9 +306,7 @@ def never() -> Iterator[str]:
     yield
 
 
-def test_a_model_under_another_name_continues_its_checkpoint(
-    fresh_model: Any, gpt2_case: Case, tmp_path: Path
-) -> None:
+def test_a_model_under_another_name_continues_its_checkpoint(fresh_model: Any, gpt2_case: Case, tmp_path: Path) -> None:
     model, file, texts = fresh_model(gpt2_case), tmp_path / "m.safetensors", made_up_texts(20)
     collect_moments(model, 0, texts, tokens=300, checkpoint=file, progress=False)
     model.cfg.model_name = "renamed"
