@@ -11,6 +11,7 @@ from lens_rome._linalg import rank_one_update as rank_one_update
 from lens_rome.atlas import load_atlas as load_atlas
 from lens_rome.editing import ROME as ROME
 from lens_rome.editing import RROME as RROME
+from lens_rome.editing import DisablingEditWarning as DisablingEditWarning
 from lens_rome.editing import Edit as Edit
 from lens_rome.editing import ValueSettings as ValueSettings
 from lens_rome.editing import compute_key as compute_key
@@ -38,6 +39,7 @@ from lens_rome.surface import load_model as load_model
 from lens_rome.tracing import CorruptSubject as CorruptSubject
 from lens_rome.tracing import GaussianNoise as GaussianNoise
 from lens_rome.tracing import TraceResult as TraceResult
+from lens_rome.tracing import WeakTraceWarning as WeakTraceWarning
 from lens_rome.tracing import restore_hooks as restore_hooks
 from lens_rome.tracing import trace as trace
 
@@ -46,6 +48,7 @@ __all__ = [
     "ROME",
     "RROME",
     "CorruptSubject",
+    "DisablingEditWarning",
     "Edit",
     "EditError",
     "EditMismatchError",
@@ -66,6 +69,7 @@ __all__ = [
     "TraceError",
     "TraceResult",
     "ValueSettings",
+    "WeakTraceWarning",
     "collect_moments",
     "compute_key",
     "compute_value",

@@ -25,9 +25,11 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
     """Write tensors and a JSON-able description as a file of `kind`; returns the path.
 
     Raises:
-        FileFormatError: the folder does not exist.
+        FileFormatError: the folder does not exist, or the path is a folder.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileFormatError(f"cannot write {path}: it is a folder. Name a file in it.")
     if not path.parent.is_dir():
         raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
     header = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": _digest(tensors), **description}
