@@ -11,6 +11,7 @@ from lens_rome._linalg import rank_one_update as rank_one_update
 from lens_rome.atlas import load_atlas as load_atlas
 from lens_rome.editing import ROME as ROME
 from lens_rome.editing import RROME as RROME
+from lens_rome.editing import DisablingEditWarning as DisablingEditWarning
 from lens_rome.editing import Edit as Edit
 from lens_rome.editing import ValueSettings as ValueSettings
 from lens_rome.editing import compute_key as compute_key
@@ -35,11 +36,10 @@ from lens_rome.moments import SecondMoment as SecondMoment
 from lens_rome.moments import SecondMoments as SecondMoments
 from lens_rome.moments import collect_moments as collect_moments
 from lens_rome.surface import load_model as load_model
-from lens_rome.tracing import CorruptSubject as CorruptSubject
-from lens_rome.tracing import GaussianNoise as GaussianNoise
 from lens_rome.tracing import SwapSubject as SwapSubject
 from lens_rome.tracing import TraceResult as TraceResult
 from lens_rome.tracing import TraceSet as TraceSet
+from lens_rome.tracing import WeakTraceWarning as WeakTraceWarning
 from lens_rome.tracing import average_effects as average_effects
 from lens_rome.tracing import restore_hooks as restore_hooks
 from lens_rome.tracing import trace as trace
@@ -50,7 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ROME",
     "RROME",
-    "CorruptSubject",
+    "DisablingEditWarning",
     "Edit",
     "EditError",
     "EditMismatchError",
@@ -60,7 +60,6 @@ __all__ = [
     "Fact",
     "FactError",
     "FileFormatError",
-    "GaussianNoise",
     "LensRomeError",
     "MomentError",
     "RunError",
@@ -73,6 +72,7 @@ __all__ = [
     "TraceResult",
     "TraceSet",
     "ValueSettings",
+    "WeakTraceWarning",
     "average_effects",
     "collect_moments",
     "compute_key",

@@ -26,7 +26,7 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
     """Write tensors and a JSON-able description as a file of `kind`; returns the path.
 
     Raises:
-        FileFormatError: the folder does not exist.
+        FileFormatError: the folder does not exist, or the path is a folder.
     """
     path = Path(path)
     header = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": _digest(tensors), **description}
@@ -41,8 +41,10 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, which takes its place when the block ends well and is gone if it does not.
 
     Raises:
-        FileFormatError: the folder does not exist.
+        FileFormatError: the folder does not exist, or the path is a folder.
     """
+    if path.is_dir():
+        raise FileFormatError(f"cannot write {path}: it is a folder. Name a file in it.")
     if not path.parent.is_dir():
         raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -2,7 +2,7 @@
 loaded.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,26 +13,15 @@ import torch
 from lens_rome._files import load_tensors, save_tensors
 from lens_rome._typing import FwdHooks, Model, Tensor
 from lens_rome.editing.applied import Applied
+from lens_rome.editing.base import Base
 from lens_rome.editing.delta import LowRankDelta, Place
+from lens_rome.editing.describe import of_multiple, of_sum, request_lines, title
 from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.editing.hooks import LowRankHook
 from lens_rome.errors import EditError, EditMismatchError, FileFormatError
 from lens_rome.surface import AbstractSurface, as_surface, attached
 
 _FILE_KIND = "edit"
-
-
-@dataclass(frozen=True)
-class Base:
-    """The weight that a delta belongs to."""
-
-    before: str
-    """Fingerprint of the weight that the edit was made for."""
-    after: str | None
-    """Fingerprint of the weight with the edit in it; None where it is not known (scaled or added edits)."""
-    dtype: str
-    norm: float
-    """Frobenius norm of the weight before."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +137,7 @@ class Edit:
                 )
             found = fingerprint(weight)
             if found != base.before:
-                raise EditMismatchError(self._mismatch(place, base, weight, already=found == base.after))
+                raise EditMismatchError(self._mismatch(place, base, weight, already=found in base.results))
 
     def _mismatch(self, place: Place, base: Base, weight: Tensor, already: bool) -> str:
         where = f"{place[1]} of layer {place[0]}"
@@ -160,44 +149,59 @@ class Edit:
         return (
             f"the {where} is not the one this edit was made for (made for model "
             f"{self.provenance.get('model', 'unknown')!r}). Another model, weight "
-            "processing (fold_ln, centring) or another edit in place makes such a difference. Load the model as "
-            "it was then."
+            "processing (fold_ln, centring) or an edit in place, this one included, makes such a difference. Load the "
+            "model as it was then."
         )
 
     # -- algebra -----------------------------------------------------------------------------------------------------
 
     def scaled(self, factor: float) -> "Edit":
-        """The edit times `factor`; 0 changes nothing, 1 is the edit itself."""
-        bases = {place: replace(base, after=base.after if factor == 1 else None) for place, base in self.bases.items()}
+        """The edit times `factor`; 0 changes nothing, 1 is the edit itself.
+
+        What was measured of the edit (`provenance["diagnostics"]`) is then under `"unscaled_diagnostics"`.
+        """
+        bases = self.bases
+        if factor != 1:
+            bases = {place: replace(base, after=None, in_steps=()) for place, base in self.bases.items()}
         deltas = {place: delta.scaled(factor) for place, delta in self.deltas.items()}
-        return Edit(deltas, bases, {**self.provenance, "scaled": factor * self.provenance.get("scaled", 1.0)})
+        return Edit(deltas, bases, of_multiple(self.provenance, factor))
 
     def __add__(self, other: "Edit") -> "Edit":
         """Both changes together: of the same weights, or `other` made for the weights that this edit leaves behind.
+
+        A sum is written at once, with one rounding; the fingerprint of what it leaves is then not known, see `fitted`.
 
         Raises:
             EditMismatchError: neither fits.
         """
         deltas, bases = dict(self.deltas), dict(self.bases)
         for place, delta in other.deltas.items():
-            theirs = other.bases[place]
             if place not in deltas:
-                deltas[place], bases[place] = delta, theirs
+                deltas[place], bases[place] = delta, other.bases[place]
                 continue
-            mine = bases[place]
-            if theirs.before not in (mine.before, mine.after):
+            joined = bases[place].joined(other.bases[place])
+            if joined is None:
                 raise EditMismatchError(
-                    f"the edits change different weights at layer {place[0]} ({place[1]}): the second was made "
-                    "neither for the same weight nor for the "
-                    "one that the first leaves. Make both for the same model."
+                    f"the edits change different weights at layer {place[0]} ({place[1]}): the second was made neither "
+                    "for the same weight nor for one that the first is known to leave. Make both for the same model, "
+                    "or, if the first is a sum that was in place then, add to first.fitted(model)."
                 )
-            deltas[place] = deltas[place] + delta
-            bases[place] = replace(mine, after=theirs.after if theirs.before == mine.after else None)
-        return Edit(
-            deltas,
-            bases,
-            {"sum": [dict(self.provenance), dict(other.provenance)], "model": self.provenance.get("model")},
-        )
+            deltas[place], bases[place] = deltas[place] + delta, joined
+        return Edit(deltas, bases, of_sum(self.provenance, other.provenance))
+
+    def fitted(self, model: Model) -> "Edit":
+        """The same edit with the fingerprints of the weights that it leaves, computed from the model without the edit.
+
+        A sum knows them only so. They tell that it is in a model already, and which edits were made on top of it.
+
+        Raises:
+            EditMismatchError: the model's weights are not those the edit was made for.
+        """
+        surface = as_surface(model)
+        self.check(surface)
+        fresh = Edit.made_for(surface, self.deltas, self.provenance)
+        bases = {place: replace(base, in_steps=self.bases[place].in_steps) for place, base in fresh.bases.items()}
+        return Edit(self.deltas, bases, self.provenance)
 
     @property
     def rank(self) -> int:
@@ -240,7 +244,7 @@ class Edit:
                 deltas[place] = LowRankDelta.from_tensors(
                     {part: tensors[f"{place[0]}.{place[1]}.{part}"] for part in ("left", "right")}
                 )
-                bases[place] = Base(**change)
+                bases[place] = Base.read(change)
             return cls(deltas, bases, header.get("provenance", {}))
         except FileFormatError:
             raise
@@ -248,14 +252,8 @@ class Edit:
             raise FileFormatError(f"{path} is not a complete edit file: {error!r}.") from error
 
     def __repr__(self) -> str:
-        requests: Sequence[dict[str, str]] = self.provenance.get("requests", ())
-        lines = [
-            f"Edit({self.provenance.get('editor', 'sum')}, rank {self.rank}, model {self.provenance.get('model')!r})"
-        ]
-        lines += [
-            f"  {request['template'].replace('{}', request['subject'])} → {request['target_new']}"
-            for request in requests
-        ]
+        lines = [f"Edit({title(self.provenance)}, rank {self.rank}, model {self.provenance.get('model')!r})"]
+        lines += request_lines(self.provenance)
         lines += [
             f"  layer {layer} {name}: norm {norm:.3g}, {share:.2%} of the weight's"
             for (layer, name), (norm, share) in self.norms().items()

@@ -22,9 +22,10 @@ def preset(editor: str, model: str) -> ROME | RROME:
     """The published settings of an editor for a model; without BOS, as they were published.
 
     Args:
-        editor: `"ROME"` or `"R-ROME"`.
+        editor: `"ROME"` or `"R-ROME"`; upper and lower case are the same.
         model: `gpt2-medium`, `gpt2-large`, `gpt2-xl`, `gpt-j-6b`, `gpt-neox-20b`, or `atlas` (measured by us; follows
-            the model's BOS). A hub owner before the name is ignored.
+            the model's BOS). A hub owner before the name is ignored, also as in the released code's file names
+            (`EleutherAI_gpt-j-6B`).
 
     Raises:
         EditError: unknown editor or model.
@@ -32,16 +33,17 @@ def preset(editor: str, model: str) -> ROME | RROME:
     >>> preset("ROME", "EleutherAI/gpt-j-6B").layer
     5
     """
-    if editor not in _EDITORS:
+    kind = _EDITORS.get(editor.upper())
+    if kind is None:
         raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(_EDITORS)}.")
-    name = model.split("/")[-1].lower()
+    name = model.split("/")[-1].lower().removeprefix("eleutherai_")
     if name in _OWN:
         layer, settings = _OWN[name]
-        return _EDITORS[editor](layer, value=settings)
+        return kind(layer, value=settings)
     if name not in _PUBLISHED:
         raise EditError(
             f"no preset for model {model!r}; there are presets for {', '.join([*_PUBLISHED, *_OWN])}. Give "
             f"{editor}(layer=...) instead."
         )
     layer, clamp = _PUBLISHED[name]
-    return _EDITORS[editor](layer, value=ValueSettings(clamp=clamp), prepend_bos=False)
+    return kind(layer, value=ValueSettings(clamp=clamp), prepend_bos=False)

@@ -6,22 +6,22 @@ ROME: https://arxiv.org/abs/2202.05262. The released code takes the update's dir
 """
 
 import math
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
 from lens_rome._linalg import rank_one_factors
 from lens_rome._typing import Model, Tensor
+from lens_rome._warnings import warn_caller
 from lens_rome.editing.delta import LowRankDelta
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
-from lens_rome.editing.rows import check_contexts, lookup_position
-from lens_rome.editing.value import Value, ValueSettings, find_value
+from lens_rome.editing.rows import check_contexts, check_lookup, lookup_position
+from lens_rome.editing.value import Value, ValueSettings, differentiable, find_value
 from lens_rome.errors import EditError
-from lens_rome.facts import EditRequest, answer_tokens, sample_contexts
+from lens_rome.facts import EditRequest, Fact, answer_tokens, sample_contexts
 from lens_rome.moments import SecondMoment, SecondMoments, moment_for
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 
@@ -57,11 +57,28 @@ class _RankOneEditor:
     prepend_bos: bool | None = None
     """None follows the model."""
 
-    name: ClassVar[str]
+    @property
+    def name(self) -> str:
+        """What the method is called in messages, files and tables."""
+        raise NotImplementedError
 
     def __post_init__(self) -> None:
+        if not isinstance(self.layer, int) or isinstance(self.layer, bool) or self.layer < 0:
+            raise EditError(f"layer must be a whole number from 0, got {self.layer!r}.")
+        check_lookup(self.lookup)
         if self.contexts is not None:
             check_contexts(self.contexts)
+        for length, count in self.context_lengths:
+            if length < 2 or count < 1:
+                raise EditError(
+                    f"context_lengths are pairs (tokens, texts) with 2 tokens (the start token counts) and 1 text at "
+                    f"least, got ({length}, {count})."
+                )
+
+    @property
+    def advice(self) -> str:
+        """What to do where an edit may disable the model."""
+        return "Try another layer, a smaller ValueSettings(clamp=...), or moments of more tokens."
 
     def edit(self, model: Model, requests: EditRequest | Sequence[EditRequest], *, moments: Moments = None) -> Edit:
         """One edit that holds all requests, made one after another, each on the model with the earlier ones in it.
@@ -77,21 +94,24 @@ class _RankOneEditor:
             MomentError: no moment, or one of another model, layer or BOS setting.
             SurfaceError, FactError, EditError: unsupported model, unusable request, failed optimisation.
         """
-        requests = [requests] if isinstance(requests, EditRequest) else list(requests)
-        if not requests:
+        wanted, surface = _as_requests(requests), as_surface(model)
+        if not wanted:
             raise EditError("no requests to edit.")
-        plan = _Plan.make(self, as_surface(model), moments)
-        total = self._one(plan, requests[0])
-        for request in requests[1:]:
-            with total.applied(model):
-                step = self._one(plan, request)
-            total = _chain(total, step)
+        with differentiable(surface):
+            plan = _Plan.make(self, surface, moments)
+            total = self._one(plan, wanted[0])
+            for request in wanted[1:]:
+                with total.applied(model):
+                    step = self._one(plan, request)
+                total = _chain(model, total, step)
         return total
 
     def edit_each(self, model: Model, requests: Sequence[EditRequest], *, moments: Moments = None) -> list[Edit]:
         """An independent edit for each request; contexts, moment and its factor are shared. Raises as `edit`."""
-        plan = _Plan.make(self, as_surface(model), moments)
-        return [self._one(plan, request) for request in requests]
+        wanted, surface = _as_requests(requests), as_surface(model)
+        with differentiable(surface):
+            plan = _Plan.make(self, surface, moments)
+            return [self._one(plan, request) for request in wanted]
 
     def _one(self, plan: "_Plan", request: EditRequest) -> Edit:
         surface, bos = plan.surface, plan.prepend_bos
@@ -101,7 +121,7 @@ class _RankOneEditor:
             direction, key, current = self._direction(plan.moment, found)
             left, right = rank_one_factors(direction, key, value.target.cpu().double() - current)
         edit = Edit.made_for(surface, {(self.layer, "W_out"): LowRankDelta(left, right)}, {})
-        report = _diagnose(plan, request, found, value, edit)
+        report = _diagnose(plan, request, found, value, edit, self.advice)
         provenance = {
             "editor": self.name,
             "settings": _jsonable(self),
@@ -130,7 +150,15 @@ class ROME(_RankOneEditor):
     bare: bool = False
     """Take the direction from the bare prompt's key as well (p-ROME): consistent, but blind to contexts."""
 
-    name: ClassVar[str] = "ROME"
+    @property
+    def name(self) -> str:
+        """`"ROME"`, or `"p-ROME"` with the bare prompt's key alone."""
+        return "p-ROME" if self.bare else "ROME"
+
+    @property
+    def advice(self) -> str:
+        """The editor with one key, for the one whose two keys may be far apart."""
+        return super().advice if self.bare else "RROME uses one key throughout and avoids this."
 
     def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         keys, values = found.keys.cpu().double(), found.values.cpu().double()
@@ -143,7 +171,10 @@ class RROME(_RankOneEditor):
     exactly to v*.
     """
 
-    name: ClassVar[str] = "R-ROME"
+    @property
+    def name(self) -> str:
+        """`"R-ROME"`."""
+        return "R-ROME"
 
     def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         key = found.keys.cpu().double().mean(0)
@@ -161,9 +192,14 @@ class _Plan:
 
     @classmethod
     def make(cls, editor: _RankOneEditor, surface: AbstractSurface, moments: Moments) -> "_Plan":
-        surface.check_layers([editor.layer])
-        bos = surface.prepends_bos(editor.prepend_bos)
         check_layer(surface, editor.layer)
+        bos = surface.prepends_bos(editor.prepend_bos)
+        longest = max((length for length, _ in editor.context_lengths), default=0)
+        if editor.contexts is None and longest > surface.n_ctx:
+            raise EditError(
+                f"context prefixes of {longest} tokens do not fit the model's context of {surface.n_ctx}. Choose "
+                "smaller context_lengths."
+            )
         moment = moment_for(surface, editor.layer, moments, bos)
         contexts = (
             editor.contexts
@@ -174,7 +210,9 @@ class _Plan:
 
 
 @torch.no_grad()
-def _diagnose(plan: _Plan, request: EditRequest, found: KeyValues, value: Value, edit: Edit) -> dict[str, float]:
+def _diagnose(
+    plan: _Plan, request: EditRequest, found: KeyValues, value: Value, edit: Edit, advice: str
+) -> dict[str, float]:
     """Figures of one edit: probabilities, sizes, and how far the two keys are apart (reference: R-ROME)."""
     keys = found.keys.cpu().double()
     mean, bare = keys.mean(0), keys[0]
@@ -196,13 +234,11 @@ def _diagnose(plan: _Plan, request: EditRequest, found: KeyValues, value: Value,
         "condition": plan.moment.condition,
     }
     if moved > _OVERSHOOT or share > _SHARE or turned < 0:
-        warnings.warn(
+        warn_caller(
             f"this edit may disable the model ({request}): its change is {share:.0%} of the weight's norm and "
             f"overshoots {moved:.1f}-fold at the averaged key "
-            f"({report['key_angle_degrees']:.0f}° from the bare prompt's). RROME uses one key throughout and "
-            "avoids this.",
+            f"({report['key_angle_degrees']:.0f}° from the bare prompt's). {advice}",
             DisablingEditWarning,
-            stacklevel=5,
         )
     return report
 
@@ -217,9 +253,24 @@ def _prob_after(plan: _Plan, request: EditRequest, edit: Edit) -> float:
     return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum().exp())
 
 
-def _chain(first: Edit, second: Edit) -> Edit:
-    """The sum, with the provenance of one editor's edits joined request by request."""
-    total = first + second
+def _as_requests(requests: object) -> list[EditRequest]:
+    """One request or several, as a list."""
+    several = list(requests) if isinstance(requests, Iterable) and not isinstance(requests, str) else [requests]
+    found: list[EditRequest] = []
+    for request in several:
+        if isinstance(request, Fact):
+            raise EditError(f"{request} is a fact, no request; use fact.rewrite(...) to say what shall be true.")
+        if not isinstance(request, EditRequest):
+            raise EditError(f"requests are EditRequests, got {request!r}.")
+        found.append(request)
+    return found
+
+
+def _chain(model: Model, first: Edit, second: Edit) -> Edit:
+    """The sum, with the provenance of one editor's edits joined request by request. It knows what it leaves in the
+    unedited `model`, so that a third edit can be made on top of it.
+    """
+    total = (first + second).fitted(model)
     joined = {
         name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
     }

@@ -9,20 +9,32 @@ from jaxtyping import Int
 from lens_rome._typing import Tensor, Tokens
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, answer_tokens, tokenize_prompt
-from lens_rome.moments import pad_right
-from lens_rome.surface import AbstractSurface
+from lens_rome.surface import AbstractSurface, pad_right
 
 LOOKUPS = ("subject_last", "subject_first", "subject_first_after_last", "last")
 """Tokens at which a fact can be looked up; all published settings use the subject's last."""
 
 
 def check_contexts(contexts: Sequence[str]) -> None:
-    """Raise `EditError` unless `contexts` are texts that begin with the empty one (the bare prompt)."""
+    """Raise `EditError` unless `contexts` are texts that begin with the empty one (the bare prompt) and end with white
+    space, so that none runs into the prompt.
+    """
     if isinstance(contexts, str) or not contexts or contexts[0] != "":
         raise EditError(
             f"contexts must begin with '' (the bare prompt); texts after it end with their own separating space. Got "
             f"{contexts!r}."
         )
+    for context in contexts[1:]:
+        if not context[-1:].isspace():
+            raise EditError(
+                f"the context {context!r} would run into the prompt; end it with a space: {context + ' '!r}."
+            )
+
+
+def check_lookup(lookup: str) -> None:
+    """Raise `EditError` for a lookup that there is not."""
+    if lookup not in LOOKUPS:
+        raise EditError(f"unknown lookup {lookup!r}; choose one of {', '.join(LOOKUPS)}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +56,7 @@ def lookup_position(
     Raises:
         EditError: unknown lookup.
     """
-    if lookup not in LOOKUPS:
-        raise EditError(f"unknown lookup {lookup!r}; choose one of {', '.join(LOOKUPS)}.")
+    check_lookup(lookup)
     prompt = tokenize_prompt(surface, request, prepend_bos, before)
     first, after = prompt.subject_span
     last = len(prompt) - 1

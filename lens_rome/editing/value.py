@@ -4,7 +4,9 @@ Between two steps only δ changes. So nothing at or below the edited layer and n
 computed again: each step resumes behind the edited layer. Under hooks of the model's owner, runs are full length.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +16,6 @@ from lens_rome._typing import Model, Tensor
 from lens_rome.editing.rows import Rows, at_positions, check_contexts, prompt_rows, target_rows
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest
-from lens_rome.moments import pad_right
 from lens_rome.surface import (
     AbstractSurface,
     Site,
@@ -24,6 +25,7 @@ from lens_rome.surface import (
     check_layer,
     frozen_parameters,
     owner_hooks,
+    pad_right,
 )
 
 
@@ -45,12 +47,9 @@ class ValueSettings:
     """Stop when the total loss is below this."""
 
     def __post_init__(self) -> None:
-        if (
-            self.steps < 1
-            or self.lr <= 0
-            or self.clamp <= 0
-            or min(self.weight_decay, self.kl_factor, self.stop_loss) < 0
-        ):
+        positive, others = (self.steps, self.lr, self.clamp), (self.weight_decay, self.kl_factor, self.stop_loss)
+        right = all(math.isfinite(number) for number in (*positive, *others)) and isinstance(self.steps, int)
+        if not right or min(positive) <= 0 or min(others) < 0:
             raise EditError(f"steps ≥ 1, lr and clamp > 0 and the other settings ≥ 0 are needed, got {self}.")
 
 
@@ -106,9 +105,26 @@ def find_value(
     prepend_bos: bool | None,
 ) -> Value:
     """`compute_value` on a surface."""
-    problem = _Problem(surface, request, layer, contexts, lookup, prepend_bos)
-    with frozen_parameters(surface.model):
-        return _descend(problem, settings)
+    with differentiable(surface):
+        problem = _Problem(surface, request, layer, contexts, lookup, prepend_bos)
+        with frozen_parameters(surface.model):
+            return _descend(problem, settings)
+
+
+@contextmanager
+def differentiable(surface: AbstractSurface) -> Iterator[None]:
+    """Gradients can be taken inside, also under the caller's `torch.inference_mode()`.
+
+    Raises:
+        EditError: the weights themselves were made in inference mode, which bars them from every gradient.
+    """
+    if any(parameter.is_inference() for parameter in surface.model.parameters()):
+        raise EditError(
+            "the model was loaded under torch.inference_mode(), so no gradient can pass through its weights. Load it "
+            "outside; torch.no_grad() does no harm."
+        )
+    with torch.inference_mode(False):
+        yield
 
 
 def _descend(problem: "_Problem", settings: ValueSettings) -> Value:
@@ -230,6 +246,6 @@ def _with_kl_row(
     """Append the row "{subject} is a", whose prediction at the lookup token is to stay as it is."""
     essence = EditRequest(request.subject, "{} is a", request.target_new)
     kl = prompt_rows(surface, essence, [""], lookup, prepend_bos)
-    unpadded = [row.tolist() for row in rows.tokens]
-    tokens, _ = pad_right([*unpadded, kl.tokens[0].tolist()])
+    padded = [row.tolist() for row in rows.tokens]  # their padding stays: nothing reads it
+    tokens, _ = pad_right([*padded, kl.tokens[0].tolist()])
     return Rows(tokens, torch.cat([rows.lookup, kl.lookup]), torch.cat([rows.ends, kl.ends]))

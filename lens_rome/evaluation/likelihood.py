@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from lens_rome.facts import answer_tokens
-from lens_rome.moments import pad_right
-from lens_rome.surface import AbstractSurface
+from lens_rome.surface import AbstractSurface, pad_right
 
 _ROWS = 64  # rows of one forward; bounds memory
 

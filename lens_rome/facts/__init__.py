@@ -2,7 +2,6 @@
 
 from lens_rome.facts.contexts import sample_contexts as sample_contexts
 from lens_rome.facts.fact import EditRequest as EditRequest
-from lens_rome.facts.fact import EvalRecord as EvalRecord
 from lens_rome.facts.fact import Fact as Fact
 from lens_rome.facts.fact import fill_template as fill_template
 from lens_rome.facts.prompt import Prompt as Prompt
@@ -10,3 +9,4 @@ from lens_rome.facts.prompt import answer_tokens as answer_tokens
 from lens_rome.facts.prompt import show_tokens as show_tokens
 from lens_rome.facts.prompt import token_span as token_span
 from lens_rome.facts.prompt import tokenize_prompt as tokenize_prompt
+from lens_rome.facts.record import EvalRecord as EvalRecord

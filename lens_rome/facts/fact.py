@@ -1,9 +1,6 @@
-"""What is asked of a model: a fact, the request to rewrite it, and the record that scores the rewrite. No model
-here.
-"""
+"""What is asked of a model: a fact, and the request to rewrite it. No model here."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from lens_rome.errors import FactError, SubjectSpanError
 
@@ -13,23 +10,25 @@ def fill_template(template: str, subject: str) -> str:
     return template.replace("{}", subject)
 
 
-def _checked_template(template: str) -> None:
+def _checked_template(template: object) -> str:
+    """The template without the spaces at its end, which tokenizers put before the first word of the target.
+
+    Raises:
+        FactError: not a text, or not exactly one slot.
+    """
+    if not isinstance(template, str):
+        raise FactError(f"template must be a text with '{{}}' for the subject, got {template!r}.")
     count = template.count("{}")
     if count != 1:
         hint = " Write it like '{} is in the city of'." if count == 0 else " Keep one of them."
         raise FactError(f"template must contain '{{}}' exactly once, found it {count} times in {template!r}.{hint}")
+    return template.rstrip(" \t")
 
 
-def _checked_text(name: str, text: str) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise FactError(f"{name} must be a non-empty string, got {text!r}.")
+def _checked_text(name: str, text: object, may_be_empty: bool = False) -> str:
+    if not isinstance(text, str) or not (may_be_empty or text.strip()):
+        raise FactError(f"{name} must be a {'' if may_be_empty else 'non-empty '}string, got {text!r}.")
     return text.strip()
-
-
-def _checked_prompts(name: str, prompts: object) -> tuple[str, ...]:
-    if not isinstance(prompts, (list, tuple)) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise TypeError(f"{name} must be a list of strings")
-    return tuple(prompts)
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class EditRequest:
 
     subject: str
     template: str
-    """Text with one `{}` for the subject, ending right before the target."""
+    """Text with one `{}` for the subject, ending right before the target. Spaces at its end are dropped, since the
+    target's first token brings its own; a line break there stays.
+    """
     target_new: str
     """The new object, without leading space."""
     target_true: str = ""
@@ -50,10 +51,11 @@ class EditRequest:
     relation: str = ""
 
     def __post_init__(self) -> None:
-        _checked_template(self.template)
+        object.__setattr__(self, "template", _checked_template(self.template))
         object.__setattr__(self, "subject", _checked_text("subject", self.subject))
         object.__setattr__(self, "target_new", _checked_text("target_new", self.target_new))
-        object.__setattr__(self, "target_true", self.target_true.strip())
+        object.__setattr__(self, "target_true", _checked_text("target_true", self.target_true, may_be_empty=True))
+        _checked_text("relation", self.relation, may_be_empty=True)
         if self.target_new == self.target_true:
             raise FactError(
                 f"target_new equals the target that already holds: {self.target_new!r}. Ask for another object."
@@ -84,16 +86,19 @@ class Fact:
 
     subject: str
     template: str
-    """Text with exactly one `{}`, ending right before the object (no trailing space needed)."""
+    """Text with exactly one `{}`, ending right before the object. Spaces at its end are dropped, since the object's
+    first token brings its own; a line break there stays.
+    """
     target: str
     """The object, without leading space."""
     relation: str = ""
     """Name of the relation in its world or data set; empty if there is none."""
 
     def __post_init__(self) -> None:
-        _checked_template(self.template)
+        object.__setattr__(self, "template", _checked_template(self.template))
         object.__setattr__(self, "subject", _checked_text("subject", self.subject))
         object.__setattr__(self, "target", _checked_text("target", self.target))
+        _checked_text("relation", self.relation, may_be_empty=True)
 
     @property
     def prompt(self) -> str:
@@ -108,9 +113,12 @@ class Fact:
         'The {} is in'
 
         Raises:
-            SubjectSpanError: the subject does not occur.
+            FactError: a text that is none, or that has a slot.  SubjectSpanError: the subject does not occur.
         """
-        if not subject.strip() or subject not in prompt:
+        if not isinstance(prompt, str) or not isinstance(subject, str):
+            raise FactError(f"prompt and subject must be texts, got {prompt!r} and {subject!r}.")
+        subject = subject.strip()
+        if not subject or subject not in prompt:
             raise SubjectSpanError(
                 f"subject {subject!r} is not in the prompt {prompt!r}. Check the spelling, or give a Fact whose "
                 "template has '{}' where the subject goes."
@@ -125,76 +133,3 @@ class Fact:
 
     def __str__(self) -> str:
         return f"{self.prompt} → {self.target}"
-
-
-@dataclass(frozen=True)
-class EvalRecord:
-    """One CounterFact-style record: a request and the prompts that score what an edit did (reference: ROME, §3.3)."""
-
-    case_id: int
-    request: EditRequest
-    paraphrase_prompts: tuple[str, ...] = ()
-    """Other wordings of the request's prompt, subject filled in."""
-    neighborhood_prompts: tuple[str, ...] = ()
-    """Prompts about other subjects for which `target_true` is right."""
-    attribute_prompts: tuple[str, ...] = ()
-    """Prompts about other subjects for which `target_new` is right."""
-    generation_prompts: tuple[str, ...] = ()
-    extra: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
-    """Keys of the source file that have no field here; kept for a round trip."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The record in the schema of `counterfact.json`."""
-        rewrite = {
-            "prompt": self.request.template,
-            "subject": self.request.subject,
-            "relation_id": self.request.relation,
-            "target_new": {"str": self.request.target_new},
-            "target_true": {"str": self.request.target_true},
-        }
-        return {
-            **self.extra,
-            "case_id": self.case_id,
-            "requested_rewrite": rewrite,
-            "paraphrase_prompts": list(self.paraphrase_prompts),
-            "neighborhood_prompts": list(self.neighborhood_prompts),
-            "attribute_prompts": list(self.attribute_prompts),
-            "generation_prompts": list(self.generation_prompts),
-        }
-
-    @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> "EvalRecord":
-        """Read one record of `counterfact.json`.
-
-        Raises:
-            FactError: a key is missing or the request is not valid; the message names the case.
-        """
-        case = record.get("case_id", "?")
-        try:
-            rewrite = record["requested_rewrite"]
-            request = EditRequest(
-                subject=rewrite["subject"],
-                template=rewrite["prompt"],
-                target_new=rewrite["target_new"]["str"],
-                target_true=rewrite["target_true"]["str"],
-                relation=rewrite.get("relation_id", ""),
-            )
-            prompts = {
-                name: _checked_prompts(name, record.get(name, []))
-                for name in (
-                    "paraphrase_prompts",
-                    "neighborhood_prompts",
-                    "attribute_prompts",
-                    "generation_prompts",
-                )
-            }
-            known = {"case_id", "requested_rewrite", *prompts}
-            extra = {key: value for key, value in record.items() if key not in known}
-            return cls(int(record["case_id"]), request, extra=extra, **prompts)
-        except FactError as error:
-            raise FactError(f"record {case}: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise FactError(
-                f"record {case} is not in the CounterFact schema: {error!r}. It needs case_id, requested_rewrite "
-                "(prompt, subject, target_new.str, target_true.str) and lists of prompts."
-            ) from error

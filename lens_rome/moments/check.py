@@ -1,10 +1,9 @@
 """Refuse a moment that was collected for something else."""
 
-import warnings
-
+from lens_rome._warnings import warn_caller
 from lens_rome.errors import MomentError
-from lens_rome.moments.collect import probe_keys
-from lens_rome.moments.moment import SecondMoment, SecondMoments, same_keys
+from lens_rome.moments.moment import SecondMoment, SecondMoments
+from lens_rome.moments.probe import probe_keys, same_keys
 from lens_rome.surface import AbstractSurface
 
 
@@ -51,10 +50,9 @@ def moment_for(
 
 def _check_probe(surface: AbstractSurface, moment: SecondMoment) -> None:
     if moment.probe is None:
-        warnings.warn(
+        warn_caller(
             f"the moment of layer {moment.layer} ({moment.origin.corpus}) does not say which model it is of; only "
-            "its shape was checked.",
-            stacklevel=4,
+            "its shape was checked."
         )
         return
     keys = probe_keys(surface, [moment.layer], moment.origin.prepend_bos)[moment.layer]

@@ -17,15 +17,11 @@ from lens_rome._files import load_tensors, save_tensors
 from lens_rome._linalg import CholeskySolver, NotPositiveDefiniteError
 from lens_rome._typing import Tensor
 from lens_rome.errors import FileFormatError, MomentError
+from lens_rome.moments.probe import same_keys
 
 _FILE_KIND = "moments"
 _SYMMETRY = 1e-3  # largest difference between two mirrored entries, in units of their dimensions' root mean squares
-_SAME_MODEL = 0.99  # smallest mean cosine between two models' keys of the probe text
-
-
-def same_keys(keys: Float[Tensor, "pos d_mlp"], others: Float[Tensor, "other_pos other_mlp"]) -> bool:
-    """Whether two models' keys of the probe text are so alike that the models are the same."""
-    return keys.shape == others.shape and float(torch.cosine_similarity(keys, others, dim=-1).mean()) > _SAME_MODEL
+_HALF = (0.4, 0.6)  # shares of the tokens that pass for a half
 
 
 @dataclass(frozen=True)
@@ -34,7 +30,7 @@ class MomentOrigin:
 
     model: str
     prepend_bos: bool | None
-    """None where it is not known (files of other programs)."""
+    """Whether BOS stood before each text; None where any setting will do (the identity)."""
     corpus: str = ""
     n_texts: int = 0
     texts_digest: str = ""
@@ -106,9 +102,10 @@ class SecondMoment:
         """Mean angle in degrees between C⁻¹k from half of the tokens and from all: how far from converged the
         solution is.
 
-        None if the half was not kept or cannot be inverted.
+        None if the half was not kept, cannot be inverted, or is no longer about a half of the tokens.
         """
-        if self.half_total is None or self.half_count <= self.d_mlp:
+        low, high = _HALF[0] * self.count, _HALF[1] * self.count
+        if self.half_total is None or self.half_count <= self.d_mlp or not low <= self.half_count <= high:
             return None
         half = replace(self, total=self.half_total, count=self.half_count, half_total=None, half_count=0)
         try:
@@ -118,17 +115,20 @@ class SecondMoment:
         return float(torch.rad2deg(cosine.clamp(-1, 1).acos()).mean())
 
     def __add__(self, other: "SecondMoment") -> "SecondMoment":
-        """Moments of two corpora together; refused for another layer, width, model or BOS setting."""
-        mine, theirs = (
-            (self.layer, self.d_mlp, self.origin.model, self.origin.prepend_bos),
-            (other.layer, other.d_mlp, other.origin.model, other.origin.prepend_bos),
-        )
+        """Moments of two corpora together, and of their halves where both have one.
+
+        Raises:
+            MomentError: another layer, width, BOS setting or model (by the probe; by name where a probe is missing).
+        """
+        mine, theirs = self._kind(), other._kind()
+        if self.probe is None or other.probe is None:
+            mine, theirs = (*mine, self.origin.model), (*theirs, other.origin.model)
         if mine != theirs:
-            raise MomentError(f"cannot add moments of different (layer, width, model, BOS): {mine} and {theirs}.")
+            raise MomentError(f"cannot add moments of different (layer, width, BOS, model): {mine} and {theirs}.")
         if self.probe is not None and other.probe is not None and not same_keys(self.probe, other.probe):
             raise MomentError(
-                f"cannot add the moments of layer {self.layer}: both models are called {self.origin.model!r}, but "
-                "their keys of the probe text differ, so they are not the same model."
+                f"cannot add the moments of layer {self.layer} from {self.origin.model!r} and {other.origin.model!r}: "
+                "their keys of the probe text differ, so they are not of the same model."
             )
         origin = replace(
             self.origin,
@@ -136,9 +136,14 @@ class SecondMoment:
             n_texts=self.origin.n_texts + other.origin.n_texts,
             texts_digest="",
         )
-        return SecondMoment(
-            self.layer, self.total + other.total, self.count + other.count, origin, self.probe, self.total, self.count
-        )
+        total, count = self.total + other.total, self.count + other.count
+        if self.half_total is None or other.half_total is None:
+            return SecondMoment(self.layer, total, count, origin, self.probe)
+        half = self.half_total + other.half_total
+        return SecondMoment(self.layer, total, count, origin, self.probe, half, self.half_count + other.half_count)
+
+    def _kind(self) -> tuple[object, ...]:
+        return self.layer, self.d_mlp, self.origin.prepend_bos
 
     @classmethod
     def identity(cls, layer: int, d_mlp: int) -> "SecondMoment":
@@ -203,7 +208,14 @@ class SecondMoments(Mapping[int, SecondMoment]):
         return "SecondMoments(\n" + "".join(f"  {moment!r}\n" for moment in self.values()) + ")"
 
     def save(self, path: str | Path) -> Path:
-        """Write all layers to one safetensors file."""
+        """Write all layers to one safetensors file.
+
+        Raises:
+            FileFormatError: the folder does not exist, or a name that ends in `.npz`, which would be read as another
+                format.
+        """
+        if Path(path).suffix == ".npz":
+            raise FileFormatError(f"cannot write {path}: .npz is the published format. Name the file *.safetensors.")
         tensors: dict[str, Tensor] = {}
         described = {}
         for layer, moment in self.items():

@@ -2,6 +2,7 @@
 
 from lens_rome.surface._abstract import AbstractSurface as AbstractSurface
 from lens_rome.surface.base_run import BaseRun as BaseRun
+from lens_rome.surface.batch import pad_right as pad_right
 from lens_rome.surface.encoding import Encoding as Encoding
 from lens_rome.surface.factored import factored_matrix as factored_matrix
 from lens_rome.surface.hooks import Reader as Reader

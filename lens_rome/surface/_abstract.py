@@ -75,9 +75,14 @@ class AbstractSurface(ABC):
 
     @property
     def model_name(self) -> str:
-        """The model's name; of a folder its last part, so that no path gets into results and files."""
+        """The model's name; of a folder its last part, so that no path gets into results and files. A hub name such as
+        `org/name` stays.
+        """
         name = str(getattr(self.cfg, "model_name", "") or "unnamed")
-        return Path(name).name if Path(name).is_absolute() else name
+        parts = name.replace("\\", "/").rstrip("/").split("/")
+        if len(parts) <= 2 and parts[0] not in ("", ".", "..", "~") and "\\" not in name and not Path(name).is_dir():
+            return name
+        return parts[-1] if parts[-1] not in ("", ".", "..") else Path(name).resolve().name
 
     def prepends_bos(self, prepend_bos: bool | None = None) -> bool:
         """`prepend_bos`, or what the model's configuration says where it is None."""
@@ -158,7 +163,11 @@ class AbstractSurface(ABC):
     def read(
         self, tokens: Tokens, sites: Sequence[Site], hooks: FwdHooks | Sequence[tuple[str, HookFunction]] = ()
     ) -> dict[Site, Tensor]:
-        """Activations of `sites`, each `[batch, pos, ...]`, in a run that stops after the last layer needed."""
+        """Activations of `sites`, each `[batch, pos, ...]`, in a run that stops after the last layer needed. Nothing
+        is run where there are no sites.
+        """
+        if not sites:
+            return {}
         names = {site: self.hook_name(site) for site in sites}
         reader = Reader(names.values())
         stop = max(site.layer for site in sites) + 1

@@ -1,16 +1,30 @@
 """Edits are values: they can be scaled and added where that means something."""
 
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from lens_rome.editing import Edit, LowRankDelta
+from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.errors import EditError, EditMismatchError
+from lens_rome.facts import EditRequest
 from lens_rome.surface import as_surface
-from tests.editing.support import DISABLING, LAYER, NO_PROBE, OTHER_REQUEST, dense, quick_edit
-from tests.helpers import Case
+from tests.editing.support import (
+    DISABLING,
+    LAYER,
+    NO_PROBE,
+    OTHER_REQUEST,
+    dense,
+    quick_edit,
+    quick_rome,
+    quick_rrome,
+    random_moment,
+)
+from tests.helpers import Case, assert_untouched
 
 pytestmark = [pytest.mark.filterwarnings(NO_PROBE), pytest.mark.filterwarnings(DISABLING)]
 
@@ -91,3 +105,117 @@ def test_an_edit_prints_what_it_does(gpt2: Any) -> None:
     for text in ("ROME, rank 1", "Steve Jobs was the founder of → French piano", "layer 1 W_out: norm"):
         assert text in repr(edit)
     assert "rank 2" in repr(edit + edit)
+
+
+def requests(count: int) -> list[EditRequest]:
+    """So many requests about different subjects."""
+    names = ("Steve Jobs", "Danielle Darrieux", "Rome", "Eiffel Tower", "Catalonia")
+    return [EditRequest(name, "The mother of {} is", "Spanish") for name in names[:count]]
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_many_requests_in_one_edit_are_the_edits_made_one_after_another(
+    gpt2: Any, gpt2_case: Case, tmp_path: Path, count: int
+) -> None:
+    moment, weight = random_moment(gpt2), as_surface(gpt2).weight(LAYER).detach().clone()
+    with assert_untouched(gpt2):
+        total = quick_rome().edit(gpt2, requests(count), moments=moment)
+        with ExitStack() as stack:
+            for request in requests(count):
+                stack.enter_context(quick_rome().edit(gpt2, request, moments=moment).applied(gpt2))
+            expected = as_surface(gpt2).weight(LAYER).detach().clone()
+    scale = 1e3 * gpt2_case.tolerance * float((expected - weight).norm())
+    torch.testing.assert_close(edited_weight(gpt2, total), expected, rtol=0, atol=scale)
+    assert total.rank == len(total.provenance["requests"]) == count
+    again = Edit.load(total.save(tmp_path / "many"))
+    assert again.bases == total.bases and torch.equal(edited_weight(gpt2, again), edited_weight(gpt2, total))
+    with again.applied(gpt2), pytest.raises(EditMismatchError, match="already in this model's W_out"):
+        total.apply_(gpt2)
+
+
+def test_a_single_precision_model_takes_three_requests_in_one_edit(shared_model: Any, gpt2_case: Case) -> None:
+    model = shared_model(replace(gpt2_case, dtype=torch.float32))
+    total = quick_rome().edit(model, requests(3), moments=random_moment(model))
+    with total.applied(model):
+        assert fingerprint(as_surface(model).weight(LAYER)) == total.bases[LAYER, "W_out"].after
+
+
+def test_an_edit_made_with_a_sum_in_place_is_added_to_the_fitted_sum(gpt2: Any) -> None:
+    parts = [quick_edit(gpt2, request) for request in requests(2)]
+    total = parts[0] + parts[1]
+    with total.applied(gpt2):
+        third = quick_edit(gpt2, requests(3)[2])
+        with third.applied(gpt2):
+            expected = as_surface(gpt2).weight(LAYER).detach().clone()
+    with pytest.raises(EditMismatchError, match=r"Make both for the same model, or, .* first\.fitted\(model\)"):
+        total + third
+    with total.applied(gpt2), pytest.raises(EditMismatchError, match="or an edit in place, this one included"):
+        total.apply_(gpt2)
+    fitted = total.fitted(gpt2)
+    torch.testing.assert_close(edited_weight(gpt2, fitted + third), expected, rtol=0, atol=1e-12)
+    with total.applied(gpt2):
+        with pytest.raises(EditMismatchError, match="already in this model's"):
+            fitted.apply_(gpt2)
+        with pytest.raises(EditMismatchError, match="not the one this edit was made for"):
+            total.fitted(gpt2)
+
+
+def test_a_sum_in_sequence_is_recognised_where_its_parts_are_in_place_one_by_one(gpt2: Any, tmp_path: Path) -> None:
+    first = quick_edit(gpt2)
+    with first.applied(gpt2):
+        second = quick_edit(gpt2, OTHER_REQUEST)
+    total = first + second
+    assert total.bases[LAYER, "W_out"].after is None  # one rounding instead of two leaves another weight
+    again = Edit.load(total.save(tmp_path / "sum"))
+    with first.applied(gpt2), second.applied(gpt2):
+        third = quick_edit(gpt2, requests(3)[2])
+        for edit in (total, again):
+            with pytest.raises(EditMismatchError, match="already in this model's"):
+                edit.apply_(gpt2)
+    for edit in (total, again):
+        assert (edit + third).rank == 3
+
+
+def test_three_edits_of_one_base_can_be_added_in_any_grouping(gpt2: Any) -> None:
+    a, b, c = (quick_edit(gpt2, request) for request in requests(3))
+    expected = as_surface(gpt2).weight(LAYER).detach() + dense(a) + dense(b) + dense(c)
+    for total in ((a + b) + c, a + (b + c)):
+        torch.testing.assert_close(edited_weight(gpt2, total), expected, rtol=0, atol=1e-12)
+
+
+def test_three_edits_in_sequence_can_be_added_in_any_grouping(gpt2: Any) -> None:
+    with ExitStack() as stack:
+        parts = []
+        for request in requests(3):
+            parts.append(quick_edit(gpt2, request))
+            stack.enter_context(parts[-1].applied(gpt2))
+        expected = as_surface(gpt2).weight(LAYER).detach().clone()
+    a, b, c = parts
+    for total in ((a + b) + c, a + (b + c)):
+        torch.testing.assert_close(edited_weight(gpt2, total), expected, rtol=0, atol=1e-12)
+
+
+def test_a_sum_tells_its_parts_and_a_scaled_edit_its_factor(gpt2: Any) -> None:
+    first, second = quick_edit(gpt2), quick_rrome().edit(gpt2, OTHER_REQUEST, moments=random_moment(gpt2))
+    total = first.scaled(0.5) + second + first
+    assert [request["subject"] for request in total.provenance["requests"]] == [
+        "Steve Jobs",
+        "Danielle Darrieux",
+        "Steve Jobs",
+    ]
+    assert [part["editor"] for part in total.provenance["sum"]] == ["ROME", "R-ROME", "ROME"]
+    assert total.provenance["prepend_bos"] == first.provenance["prepend_bos"]
+    for text in ("0.5 × ROME + R-ROME + ROME, rank 3", "French piano", "Spanish"):
+        assert text in repr(total)
+    bare = quick_rome(bare=True).edit(gpt2, OTHER_REQUEST, moments=random_moment(gpt2))
+    assert bare.provenance["editor"] == "p-ROME" and "Edit(p-ROME, rank 1" in repr(bare)
+    assert "-2 × ROME, rank 1" in repr(first.scaled(4).scaled(-0.5))
+    assert "2 × (0.5 × ROME + R-ROME + ROME)" in repr(total.scaled(2))
+
+
+def test_what_was_measured_of_an_edit_is_not_told_of_a_multiple_of_it(gpt2: Any) -> None:
+    edit = quick_edit(gpt2)
+    half = edit.scaled(0.5)
+    assert "diagnostics" not in half.provenance
+    assert half.provenance["unscaled_diagnostics"] == edit.provenance["diagnostics"]
+    assert edit.scaled(1).provenance["diagnostics"] == edit.provenance["diagnostics"]

@@ -130,6 +130,20 @@ def test_a_folder_that_does_not_exist_is_refused(gpt2: Any, tmp_path: Path) -> N
         quick_edit(gpt2).save(tmp_path / "no" / "edit")
 
 
+def test_a_folder_in_the_files_place_is_refused(gpt2: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"it is a folder. Name a file in it"):
+        quick_edit(gpt2).save(tmp_path)
+    assert list(tmp_path.parent.glob("*.tmp")) == [] and list(tmp_path.parent.glob(".*.tmp")) == []
+
+
+def test_an_edit_saved_before_there_were_steps_is_read(gpt2: Any, tmp_path: Path) -> None:
+    edit = quick_edit(gpt2)
+    base = {name: value for name, value in vars(edit.bases[LAYER, "W_out"]).items() if name != "in_steps"}
+    tensors = {f"{LAYER}.W_out.{name}": tensor for name, tensor in edit.deltas[LAYER, "W_out"].tensors().items()}
+    change = {"layer": LAYER, "parameter": "W_out", "delta": "lowrank", **base}
+    assert Edit.load(save_tensors(tmp_path / "old", "edit", tensors, {"changes": [change]})).bases == edit.bases
+
+
 def test_an_edit_of_a_single_precision_model_survives_the_file(
     shared_model: Any, gpt2_case: Case, tmp_path: Path
 ) -> None:

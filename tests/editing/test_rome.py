@@ -1,14 +1,18 @@
 """ROME and R-ROME by what defines them: which key is mapped where, and what nothing else may change."""
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from jaxtyping import TypeCheckError
 
-from lens_rome.editing import ROME, DisablingEditWarning, compute_value
+from lens_rome.editing import ROME, RROME, DisablingEditWarning, ValueSettings, compute_value
 from lens_rome.editing.key import read_keys
+from lens_rome.editing.rome import _as_requests
 from lens_rome.errors import EditError, MomentError, SurfaceError
+from lens_rome.facts import Fact
 from lens_rome.moments import MomentOrigin, SecondMoment
 from lens_rome.surface import as_surface
 from tests.editing.support import (
@@ -206,8 +210,9 @@ def moment_that_disables(keys: torch.Tensor, cosine: float) -> SecondMoment:
 def test_an_edit_whose_two_keys_are_almost_orthogonal_warns(gpt2: Any, cosine: float) -> None:
     keys = read_keys(as_surface(gpt2), REQUEST, LAYER, CONTEXTS).keys
     moment = moment_that_disables(keys, cosine)
-    with pytest.warns(DisablingEditWarning, match="RROME uses one key throughout"):
+    with pytest.warns(DisablingEditWarning, match="RROME uses one key throughout") as caught:
         edit = quick_rome().edit(gpt2, REQUEST, moments=moment)
+    assert {Path(warning.filename) for warning in caught} == {Path(__file__)}
     assert (edit.provenance["diagnostics"][0]["key_angle_degrees"] > 90) == (cosine < 0)
 
 
@@ -217,3 +222,75 @@ def test_an_ordinary_edit_and_one_with_a_single_key_do_not_warn(gpt2: Any) -> No
         warnings.simplefilter("error", DisablingEditWarning)
         quick_edit(gpt2)
         quick_rrome().edit(gpt2, REQUEST, moments=moment)
+
+
+def test_an_editor_with_one_key_is_not_told_to_use_itself(gpt2: Any) -> None:
+    settings = {"value": ValueSettings(steps=4, clamp=400.0, lr=40.0, weight_decay=0.0)}
+    for editor in (quick_rrome(**settings), quick_rome(bare=True, **settings)):
+        with pytest.warns(DisablingEditWarning, match=r"Try another layer, a smaller ValueSettings\(clamp") as caught:
+            editor.edit_each(gpt2, [REQUEST], moments=random_moment(gpt2))
+        assert not any("RROME" in str(warning.message) for warning in caught)
+
+
+def test_a_fact_in_a_requests_place_is_refused_with_what_to_do(gpt2: Any) -> None:
+    fact = Fact("Steve Jobs", "{} was the founder of", "Apple")
+    for requests in (fact, [REQUEST, fact]):
+        with pytest.raises(EditError, match=r"is a fact, no request; use fact\.rewrite\(\.\.\.\)"):
+            _as_requests(requests)
+        with pytest.raises((EditError, TypeCheckError), match=r"use fact\.rewrite|'requests'"):
+            quick_rome().edit(gpt2, requests, moments="identity")
+    with pytest.raises(EditError, match="requests are EditRequests, got 'Steve Jobs'"):
+        _as_requests("Steve Jobs")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"layer": -1}, "layer must be a whole number from 0, got -1"),
+        ({"layer": True}, "layer must be a whole number from 0, got True"),
+        ({"lookup": "verb"}, "unknown lookup 'verb'; choose one of subject_last"),
+        ({"context_lengths": ((0, 5),)}, r"2 tokens .* and 1 text at least, got \(0, 5\)"),
+        ({"context_lengths": ((5, 10), (5, 0))}, r"got \(5, 0\)"),
+        ({"contexts": ("", "He said")}, r"'He said' would run into the prompt; end it with a space: 'He said '"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [ROME, RROME])
+def test_settings_are_checked_when_an_editor_is_made(kind: type, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(EditError, match=message):
+        kind(**{"layer": LAYER, **settings})
+
+
+@pytest.mark.parametrize("name", ["steps", "lr", "clamp", "weight_decay", "kl_factor", "stop_loss"])
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf")])
+def test_settings_of_the_search_are_checked_when_they_are_made(name: str, wrong: float) -> None:
+    with pytest.raises((EditError, TypeCheckError), match=r"lr and clamp > 0|'steps'"):
+        ValueSettings(**{name: wrong})
+
+
+def test_context_prefixes_longer_than_the_models_context_are_refused(gpt2: Any) -> None:
+    with pytest.raises(EditError, match=r"prefixes of 65 tokens do not fit .* of 64. Choose smaller context_lengths"):
+        ROME(LAYER, context_lengths=((65, 1),)).edit(gpt2, REQUEST, moments="identity")
+
+
+def test_an_edit_can_be_made_in_inference_mode(gpt2: Any) -> None:
+    expected = quick_edit(gpt2)
+    with torch.inference_mode():
+        edit = quick_edit(gpt2)
+        value = compute_value(gpt2, REQUEST, LAYER, CONTEXTS, SHORT)
+        with edit.applied(gpt2):
+            assert gpt2(torch.tensor([[5, 17]])).isfinite().all()
+    assert torch.equal(dense(edit), dense(expected)) and not dense(edit).is_inference()
+    assert torch.equal(value.delta, compute_value(gpt2, REQUEST, LAYER, CONTEXTS, SHORT).delta)
+
+
+def test_a_model_that_was_loaded_in_inference_mode_is_refused(fresh_model: Any, gpt2_case: Case) -> None:
+    with torch.inference_mode():
+        model = fresh_model(gpt2_case)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        with pytest.raises(EditError, match=r"loaded under torch\.inference_mode\(\).* Load it outside"):
+            quick_edit(model)
+    else:
+        assert quick_edit(model).rank == 1

@@ -66,12 +66,13 @@ def test_a_layer_that_does_not_exist_is_refused(gpt2: Any) -> None:
     for layer in (-1, 4):
         with pytest.raises(SurfaceError, match="layers 0 to 3"):
             compute_value(gpt2, REQUEST, layer)
-        with pytest.raises(SurfaceError, match="layers 0 to 3"):
-            ROME(layer).edit(gpt2, REQUEST, moments="identity")
+    with pytest.raises(SurfaceError, match="layers 0 to 3"):
+        ROME(4).edit(gpt2, REQUEST, moments="identity")
 
 
 def test_a_target_that_melts_into_the_prompt_is_refused(gpt2: Any) -> None:
-    melting = EditRequest("Steve Jobs", "{} was the founder of ", "it")
+    melting = EditRequest("Steve Jobs", "{} was the founder of", "it")
+    object.__setattr__(melting, "template", "{} was the founder of ")  # a request drops the space by itself
     with pytest.raises(SubjectSpanError, match=r"Drop a trailing space"):
         compute_value(gpt2, melting, LAYER)
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from jaxtyping import TypeCheckError
 
 from lens_rome.errors import FactError, LensRomeError
 from lens_rome.facts import EditRequest, EvalRecord, Fact
@@ -108,8 +109,21 @@ def test_a_record_reads_the_counterfact_schema() -> None:
 def test_a_record_survives_a_round_trip_through_json() -> None:
     record = EvalRecord.from_dict(RECORD)
     again = EvalRecord.from_dict(json.loads(json.dumps(record.to_dict())))
-    assert again == record and again.to_dict() == record.to_dict()
-    assert again.to_dict()["pararel_idx"] == 2796
+    assert again == record and again.to_dict() == record.to_dict() == RECORD
+    # Also what is not known, and white space that the request drops.
+    rewrite = RECORD["requested_rewrite"] | {"subject": " Danielle Darrieux", "prompt": "{} spoke ", "source": {"n": 1}}
+    rewrite["target_new"] = {"str": " English", "id": None, "alias": ["Modern English"]}
+    rewrite = {key: value for key, value in rewrite.items() if key != "relation_id"}
+    odd = RECORD | {"requested_rewrite": rewrite, "note": [None]}
+    assert EvalRecord.from_dict(odd).to_dict() == odd
+
+
+def test_another_request_in_a_record_does_not_keep_the_ids_of_the_old_objects() -> None:
+    record = EvalRecord.from_dict(RECORD)
+    other = dataclasses.replace(record.request, target_new="Dutch", subject="Rome", relation="")
+    rewrite = dataclasses.replace(record, request=other).to_dict()["requested_rewrite"]
+    assert rewrite["target_new"] == {"str": "Dutch"} and rewrite["target_true"] == {"str": "French", "id": "Q150"}
+    assert rewrite["subject"] == "Rome" and rewrite["relation_id"] == ""
 
 
 @pytest.mark.parametrize("missing", ["case_id", "requested_rewrite"])
@@ -132,18 +146,66 @@ def test_a_record_whose_request_is_not_valid_is_refused_with_its_case() -> None:
         {"neighborhood_prompts": [1]},
         {"requested_rewrite": "text"},
         {"requested_rewrite": RECORD["requested_rewrite"] | {"target_new": "English"}},
+        {"requested_rewrite": RECORD["requested_rewrite"] | {"target_new": None}},
+        {"requested_rewrite": RECORD["requested_rewrite"] | {"target_true": {"str": None}}},
+        {"requested_rewrite": RECORD["requested_rewrite"] | {"prompt": 5}},
+        {"requested_rewrite": RECORD["requested_rewrite"] | {"subject": ["a"]}},
+        {"requested_rewrite": RECORD["requested_rewrite"] | {"relation_id": None}},
     ],
-    ids=lambda wrong: next(iter(wrong)),
+    ids=str,
 )
 def test_a_record_with_a_value_of_the_wrong_kind_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(FactError, match=r"record .*CounterFact schema"):
+    case = wrong.get("case_id", 7)
+    with pytest.raises(FactError, match=rf"record {case} is not in the CounterFact schema: .* must be|invalid literal"):
         EvalRecord.from_dict(RECORD | wrong)
+
+
+@pytest.mark.parametrize("record", [[RECORD], None, "text"], ids=["list", "none", "text"])
+def test_a_record_that_is_no_object_is_refused(record: object) -> None:
+    with pytest.raises(FactError, match=r"record \? is not in the CounterFact schema: .*the record must be an object"):
+        EvalRecord.from_dict(record)
+
+
+# With checked annotations, as in these tests, a wrong type is refused even before the package looks at it.
+@pytest.mark.parametrize("kind", [Fact, EditRequest])
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("wrong", [None, 5])
+def test_what_is_no_text_is_refused(kind: type, place: int, wrong: object) -> None:
+    values: list[object] = ["a", "{} is", "b", "c"]
+    values[place] = wrong
+    with pytest.raises((FactError, TypeCheckError)):
+        kind(*values)
+    fact = object.__new__(kind)
+    for field, value in zip(dataclasses.fields(kind), [*values, ""], strict=False):
+        object.__setattr__(fact, field.name, value)
+    with pytest.raises(FactError, match=r"must be a .*(string|text).*, got"):
+        fact.__post_init__()
+
+
+def test_a_prompt_that_is_no_text_is_refused() -> None:
+    for prompt, subject in ((None, "a"), ("a is", None)):
+        with pytest.raises((FactError, TypeCheckError), match=r"must be texts|Type-check"):
+            Fact.from_prompt(prompt, subject, "b")
+
+
+@pytest.mark.parametrize("kind", [Fact, EditRequest])
+def test_spaces_at_the_end_of_a_template_are_dropped_and_line_breaks_stay(kind: type) -> None:
+    assert kind("a", "Where is {}? In \t ", "b") == kind("a", "Where is {}? In", "b")
+    assert kind("a", "Where is {}?\n", "b").prompt == "Where is a?\n"
+    assert kind("a", " {} ", "b").prompt == " a"
+
+
+def test_spaces_around_a_subject_in_a_prompt_are_dropped() -> None:
+    fact = Fact.from_prompt("The Eiffel Tower is in ", " Eiffel Tower ", "Paris")
+    assert fact.template == "The {} is in" and fact.prompt == "The Eiffel Tower is in"
+    assert Fact.from_prompt("Rome is in", " Rome", "Italy").template == "{} is in"
 
 
 def test_the_counterfact_sample_reads() -> None:
     path = data_folder() / "counterfact" / "counterfact_sample.json"
     records = [EvalRecord.from_dict(record) for record in json.loads(path.read_text(encoding="utf-8"))]
     assert len(records) == 380
-    for record in records:
+    for source, record in zip(json.loads(path.read_text(encoding="utf-8")), records, strict=True):
+        assert record.to_dict() == source
         assert EvalRecord.from_dict(record.to_dict()) == record
         assert record.paraphrase_prompts and record.neighborhood_prompts and record.generation_prompts

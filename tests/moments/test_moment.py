@@ -47,6 +47,8 @@ def test_turn_is_unknown_without_an_invertible_half(rng: torch.Generator) -> Non
     moment, keys = random_moment(rng), torch.randn(1, WIDTH, generator=rng, dtype=torch.float64)
     assert replace(moment, half_total=None, half_count=0).turn(keys) is None
     assert replace(moment, half_count=WIDTH).turn(keys) is None
+    for count in (15, 25):  # of 40: no longer about a half
+        assert replace(moment, half_count=count).turn(keys) is None
     flat = torch.ones(WIDTH, WIDTH, dtype=torch.float64)
     assert replace(moment, half_total=flat).turn(keys) is None
 
@@ -69,17 +71,40 @@ def test_a_singular_moment_says_how_many_tokens_are_needed(gpt2: Any) -> None:
 
 def test_moments_of_different_things_cannot_be_added(rng: torch.Generator) -> None:
     moment = random_moment(rng)
-    for other in (random_moment(rng, layer=2), random_moment(rng, model="b"), random_moment(rng, prepend_bos=False)):
+    for other in (random_moment(rng, layer=2), random_moment(rng, prepend_bos=False)):
         with pytest.raises(MomentError, match="cannot add moments"):
             moment + other
 
 
-def test_the_sum_keeps_the_first_as_its_half(rng: torch.Generator) -> None:
+def test_the_half_of_a_sum_is_the_sum_of_the_halves(rng: torch.Generator) -> None:
     first, second = random_moment(rng), random_moment(rng, count=30)
     total = first + second
     torch.testing.assert_close(total.total, first.total + second.total, rtol=0, atol=0)
-    assert total.count == 70 and total.half_count == 40 and total.origin.n_texts == 4
-    assert total.half_total is not None and torch.equal(total.half_total, first.total)
+    assert total.count == 70 and total.half_count == 20 + 15 and total.origin.n_texts == 4
+    assert total.half_total is not None and first.half_total is not None and second.half_total is not None
+    torch.testing.assert_close(total.half_total, first.half_total + second.half_total, rtol=0, atol=0)
+
+
+def test_a_sum_has_no_half_where_a_part_has_none(rng: torch.Generator) -> None:
+    first, second = random_moment(rng), random_moment(rng)
+    for parts in ((first, replace(second, half_total=None, half_count=0)), (replace(first, half_total=None), second)):
+        total = parts[0] + parts[1]
+        assert total.half_total is None and total.half_count == 0
+        assert total.turn(torch.ones(1, WIDTH).double()) is None
+
+
+def test_moments_of_one_model_under_two_names_can_be_added(rng: torch.Generator) -> None:
+    first, second = random_moment(rng, model="a"), random_moment(rng, model="b")
+    assert (first + second).origin.model == "a"
+    for parts in ((first, replace(second, probe=None)), (replace(first, probe=None), second)):
+        with pytest.raises(MomentError, match="cannot add moments of different"):
+            parts[0] + parts[1]
+
+
+def test_moments_are_not_saved_under_the_published_formats_name(rng: torch.Generator, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"\.npz is the published format.*\.safetensors"):
+        SecondMoments([random_moment(rng)]).save(tmp_path / "m.npz")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_moment_that_is_empty_not_square_or_not_finite_is_refused() -> None:
@@ -200,7 +225,7 @@ def test_moments_of_two_models_of_one_name_cannot_be_added(rng: torch.Generator)
     first, second = random_moment(rng), random_moment(rng)
     turned = replace(second, probe=torch.tensor([[1.0, -1, 1, -1, 1, -1]] * 2))
     assert (first + second).count == 80
-    with pytest.raises(MomentError, match="both models are called 'toy', but their keys"):
+    with pytest.raises(MomentError, match="their keys of the probe text differ, so they are not of the same model"):
         first + turned
 
 

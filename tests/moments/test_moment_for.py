@@ -1,6 +1,7 @@
 """A moment that was collected for something else is refused before it can do harm."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,8 +84,9 @@ def test_the_other_surface_processed_weights_and_single_precision_are_the_same_m
 
 def test_a_moment_that_does_not_know_its_model_warns(gpt2: Any, moments: SecondMoments) -> None:
     unknown = replace(moments[1], probe=None)
-    with pytest.warns(UserWarning, match="only its shape was checked"):
+    with pytest.warns(UserWarning, match="only its shape was checked") as caught:
         assert moment_for(as_surface(gpt2), 1, unknown, True) is unknown
+    assert [Path(warning.filename) for warning in caught] == [Path(__file__)]
 
 
 def test_editors_refuse_what_does_not_fit(gpt2: Any, moments: SecondMoments) -> None:

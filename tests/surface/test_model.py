@@ -1,6 +1,7 @@
 """What a surface says of a model, its live weights, and the models that are refused."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,36 @@ def test_a_surface_knows_the_sizes_of_its_model(any_model: Any, any_case: Case) 
 def test_the_bias_is_zero_where_the_model_has_none(any_model: Any, any_case: Case) -> None:
     bias = as_surface(any_model).bias(1)
     assert bool(bias.any()) == (any_case.architecture != "llama")
+
+
+def test_reading_no_sites_runs_nothing(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    surface = as_surface(gpt2)
+    monkeypatch.setattr(surface, "_forward", None)
+    assert surface.read(TOKENS, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("gpt2-xl", "gpt2-xl"),
+        ("EleutherAI/gpt-j-6B", "EleutherAI/gpt-j-6B"),
+        ("./runs/mine", "mine"),
+        ("../mine", "mine"),
+        ("~/models/mine", "mine"),
+        ("models/of/mine/", "mine"),
+        ("C:\\models\\mine", "mine"),
+        ("local/mine", "mine"),
+        ("", "unnamed"),
+    ],
+)
+def test_a_models_name_holds_no_path(
+    gpt2: Any, given: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "local" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for path in (given, str(tmp_path / given) if given == "local/mine" else given):
+        monkeypatch.setattr(gpt2.cfg, "model_name", path)
+        assert as_surface(gpt2).model_name == name
 
 
 @pytest.mark.parametrize("layer", range(N_LAYERS))
