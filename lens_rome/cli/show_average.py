@@ -1,5 +1,6 @@
 """`lens-rome trace --average`: what many traces have in common."""
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -25,11 +26,10 @@ def show_average(console: Console, source: Path, folder: Folder) -> None:
     panels = frame.query("kind in @kinds", local_dict={"kinds": averages.kinds[:3]})
     band = "95% of bootstrap resamples of facts"
     folder.picture("average.png", "average effects by layer", lambda: plot_average(panels, title=title, band=band))
-    folder.picture("average_roles.png", "the same as heat maps", lambda: plot_average_heatmap(panels))
+    folder.picture("average_roles.png", "the same as heat maps", lambda: plot_average_heatmap(panels, title=title))
     for kind in averages.kinds:
-        peaks = peak_layers(traces, kind)
-        what = f"where single facts peak ({kind})"
-        folder.picture(f"peaks_{kind}.png", what, lambda peaks=peaks: plot_peak_layers(peaks))
+        draw = partial(plot_peak_layers, peak_layers(traces, kind), title=f"{kind}, {title}")
+        folder.picture(f"peaks_{kind}.png", f"where single facts peak ({kind})", draw)
     show_files(console, folder)
 
 

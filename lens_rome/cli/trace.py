@@ -1,6 +1,5 @@
 """`lens-rome trace`: where a fact is recalled."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import lens_rome
-from lens_rome.cli.models import ATLAS, Loaded, load
+from lens_rome.cli.models import Loaded, load
 from lens_rome.cli.options import (
     Bos,
     Device,
@@ -24,10 +23,10 @@ from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.show_average import show_average
 from lens_rome.cli.show_trace import show_traces
 from lens_rome.cli.tables import show_files
-from lens_rome.datasets import read_facts
+from lens_rome.cli.trace_many import facts_to_trace, trace_many
 from lens_rome.facts import Fact
 from lens_rome.plotting import plot_trace
-from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_facts, trace_kinds
+from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_kinds
 from lens_rome.tracing.trace import TraceOptions
 from lens_rome.tracing.window import check_kind, check_window
 
@@ -92,6 +91,9 @@ def trace(
     everything: Annotated[
         bool, typer.Option("--all", help="With --facts: also facts that the model does not know.")
     ] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="With --facts: try facts again that failed in an earlier start.")
+    ] = False,
     shard: Annotated[
         str | None, typer.Option("--shard", help="With --facts: this process's share, such as 2/8.")
     ] = None,
@@ -129,7 +131,19 @@ def trace(
         "prepend_bos": bos,
     }
     if facts is not None:
-        _trace_many(facts, asked, options, out, (model, surface, device, dtype), count, everything, shard)
+        given = facts_to_trace(facts, out, answer)
+        loaded = load(model, surface, device, dtype)
+        trace_many(
+            loaded,
+            given,
+            asked,
+            out or Path(),
+            options,
+            count=count,
+            known=not everything,
+            shard=shard,
+            retry_errors=retry_errors,
+        )
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
@@ -143,37 +157,6 @@ def trace(
     if folder:
         write_traces(folder, results)
         show_files(screen, folder)
-
-
-def _trace_many(
-    source: str,
-    kinds: Sequence[str],
-    options: TraceOptions,
-    out: Path | None,
-    model: tuple[str, str | None, str, Precision],
-    count: int | None,
-    everything: bool,
-    shard: str | None,
-) -> None:
-    """`--facts`: read them, trace them into the folder, say what is there and what comes next."""
-    if out is None:
-        raise CommandError("--facts needs --out: the folder that every finished fact is written to.")
-    if options.get("answer") is not None:
-        raise CommandError("--answer is for one fact; with --facts the model's own answers are traced.")
-    given = None if source == ATLAS else read_facts(source)
-    loaded = load(*model)
-    if given is None:
-        if loaded.world is None:
-            raise CommandError("--facts atlas are facts of the bundled model; give a file for another --model.")
-        given = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
-    chosen = dict(list(given.items())[:count])
-    found = trace_facts(loaded.model, chosen, kinds, out=out, known=not everything, shard=shard, **options)
-    screen = console()
-    screen.print(f"{len(found)} facts traced, {len(found.skipped)} left out, in {out}.", soft_wrap=True)
-    reasons = Counter(reason.partition(",")[0].partition(":")[0].split(" '")[0] for reason in found.skipped.values())
-    for reason, number in reasons.most_common(3):
-        screen.print(f"  {number}: {reason} …", style="dim", soft_wrap=True)
-    screen.print(f"Averages and pictures: lens-rome trace --average {out}", soft_wrap=True)
 
 
 def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions) -> dict[str, TraceResult]:
