@@ -34,6 +34,7 @@ from lens_rome.tracing.result import WeakTraceWarning as WeakTraceWarning
 from lens_rome.tracing.roles import ROLES as ROLES
 from lens_rome.tracing.roles import token_roles as token_roles
 from lens_rome.tracing.segments import segment_effects as segment_effects
+from lens_rome.tracing.severed import severed_effects as severed_effects
 from lens_rome.tracing.statistics import EmbeddingStatistics as EmbeddingStatistics
 from lens_rome.tracing.statistics import MultivariateNoise as MultivariateNoise
 from lens_rome.tracing.statistics import StudentNoise as StudentNoise

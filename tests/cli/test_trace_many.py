@@ -43,7 +43,10 @@ def test_many_facts_are_traced_into_a_folder_and_averaged(run: Run, tmp_path: Pa
 def test_only_so_many_facts_and_only_known_ones(run: Run, tmp_path: Path, facts: str) -> None:
     result = run("trace", "--facts", facts, *OPTIONS[:-1], "--count", "2", "--kinds", "resid", "--out", "run")
     assert result.exit_code == 0, result.output
-    assert "0 facts traced, 2 left out" in result.stdout and "2 not known by the model, such as: the model says" in result.stdout
+    assert (
+        "0 facts traced, 2 left out" in result.stdout
+        and "2 not known by the model, such as: the model says" in result.stdout
+    )
     found = TraceSet.load(tmp_path / "run")
     assert len(found.skipped) == 2
 
