@@ -4,15 +4,19 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lens_rome.moments import SecondMoments, collect_moments
 from lens_rome.surface import load_model
 
 MODEL_FOLDER = Path(__file__).parent / "model"
 
 
-def load_atlas_model(surface: str | None = None) -> Any:
-    """The bundled model with raw weights, float32, on the CPU."""
-    model = load_model(MODEL_FOLDER, surface=surface)
+def load_atlas_model(
+    surface: str | None = None, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> Any:
+    """The bundled model with raw weights, under its own name."""
+    model = load_model(MODEL_FOLDER, surface, dtype, device)
     model.cfg.model_name = "lens_rome atlas"
     return model
 

@@ -1,18 +1,41 @@
 """The command line: `lens-rome demo`, `trace`, `edit` and `moments`, one module a command."""
 
+from typing import Annotated
+
 import typer
 
+import lens_rome
 from lens_rome.cli.demo import demo
 from lens_rome.cli.edit import edit
 from lens_rome.cli.moments import moments
 from lens_rome.cli.trace import trace
 
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"lens_rome {lens_rome.__version__}")
+        raise typer.Exit
+    return wanted
+
+
+_HELP = "Locate, rewrite and measure facts in TransformerLens models. Begin with: lens-rome demo"
 app = typer.Typer(
-    help="Locate, rewrite and measure facts in TransformerLens models. Begin with: lens-rome demo",
+    help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback(help=_HELP)
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of the command line itself."""
+
+
 for _command in (demo, trace, edit, moments):
     app.command()(_command)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 import lens_rome
 from lens_rome.cli.comparison import Comparison, Prompts, compare, world_prompts
@@ -76,17 +77,21 @@ def edit(
 
     Example: lens-rome edit -s "Eiffel Tower" -t "The {} is in the city of" -n Rome --out out/edit
     """
-    EditRequest(subject, template, target_new)  # Refuses bad texts before a model is loaded.
+    asked = EditRequest(subject, template, target_new)  # Refuses bad texts before a model is loaded.
+    _check_save(save)
     chosen = choose_editor(editor, layer, preset_name, model, seed, bos)
     known = None if moments in (None, "identity") else SecondMoments.load(str(moments))
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
-    request = _request(loaded, subject, template, target_new, target_true, chosen.prepend_bos)
+    request = _request(loaded, asked, target_true, chosen.prepend_bos)
     given = Prompts(tuple(paraphrase or ()), tuple(neighbor or ()), tuple(generate or ()))
     prompts = _together(world_prompts(loaded, request), given)
     made, comparison = run_edit(loaded, chosen, request, known or moments, prompts, tokens)
     screen = console()
     show_edit(screen, made, comparison)
+    hint = loaded.hint(request.subject, request.template)
+    if hint:
+        screen.print(f"\n{escape(hint)}", style="yellow", soft_wrap=True)
     if not (prompts.paraphrases or prompts.neighbours):
         screen.print("\nGive --paraphrase and --neighbor to see how far the edit reaches.", style="dim")
     if save:
@@ -95,6 +100,14 @@ def edit(
     if folder:
         write_edit(folder, made, comparison)
         show_files(screen, folder)
+
+
+def _check_save(save: Path | None) -> None:
+    """Refuse a place that cannot be written before any work is done."""
+    if save is not None and not save.parent.is_dir():
+        raise CommandError(f"cannot write {save}: the folder {save.parent} does not exist. Create it first.")
+    if save is not None and save.is_dir():
+        raise CommandError(f"cannot write {save}: it is a folder. Name a file in it.")
 
 
 def choose_editor(
@@ -165,17 +178,14 @@ def describe_edit(made: Edit, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _request(
-    loaded: Loaded, subject: str, template: str, target_new: str, target_true: str | None, bos: bool | None
-) -> EditRequest:
+def _request(loaded: Loaded, asked: EditRequest, target_true: str | None, bos: bool | None) -> EditRequest:
     """The request with the true object that was given, or the world's, or what the model says."""
     if target_true is None:
-        known = loaded.known_fact(subject, template)
-        prompt = EditRequest(subject, template, target_new).prompt
-        target_true = known.target if known else loaded.next_word(prompt, bos)
+        known = loaded.known_fact(asked.subject, asked.template)
+        target_true = known.target if known else loaded.next_word(asked.prompt, bos)
         if not target_true:
             raise CommandError("the model's own next token is no word; give the object until now with --target-true.")
-    return EditRequest(subject, template, target_new, target_true)
+    return replace(asked, target_true=target_true)
 
 
 def _together(first: Prompts, second: Prompts) -> Prompts:

@@ -1,15 +1,17 @@
 """The model that a command works on."""
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from lens_rome._typing import Model
 from lens_rome.atlas import World
-from lens_rome.atlas.bundled import MODEL_FOLDER
+from lens_rome.atlas.bundled import load_atlas_model
 from lens_rome.cli.options import Precision
 from lens_rome.cli.reporting import CommandError, working
+from lens_rome.errors import SurfaceError
 from lens_rome.facts import Fact
 from lens_rome.surface import AbstractSurface, as_surface, load_model
 
@@ -33,6 +35,18 @@ class Loaded:
                 return Fact(subject, template, fact.target, fact.relation)
         return None
 
+    def hint(self, subject: str, template: str) -> str | None:
+        """What to say where the bundled model is asked what its world does not state in these words."""
+        if self.world is None or self.known_fact(subject, template) is not None:
+            return None
+        if subject not in self.world.subjects:
+            like = get_close_matches(subject, self.world.subjects, n=3, cutoff=0.6)
+            names = f" Did you mean {' or '.join(like)}?" if like else ""
+            return f"The atlas knows no {subject}.{names} `load_atlas()[1].subjects` lists whom it knows."
+        facts = [fact for fact in self.world.facts if fact.subject == subject]
+        asked = "; ".join(f'"{fact.template}"' for fact in facts[:3])
+        return f"The atlas never read this wording about {subject}. It knows, for instance: {asked}."
+
     def templates(self, fact: Fact) -> tuple[str, ...]:
         """All phrasings of a fact of the world: those of the training text, then those that never were in it."""
         assert self.world is not None
@@ -49,15 +63,20 @@ def load(name: str, surface: str | None, device: str, dtype: Precision) -> Loade
     """The model of the command's options.
 
     Raises:
-        CommandError: a device that is not there.  SurfaceError: no such model, or one that cannot be used.
+        CommandError: a device or surface that is not there, no such model.  SurfaceError: one that cannot be used.
     """
+    if surface not in (None, "hooked", "bridge"):
+        raise CommandError(f"unknown surface {surface!r}; --surface takes hooked or bridge, or is left out.")
     _check_device(device)
     # The spinner stands for it; these bars would be left on the screen.
     disable_progress_bar()
     with working("loading", 1) as begin:
         begin(name)
-        source = MODEL_FOLDER if name == ATLAS else name
-        model = load_model(source, surface, getattr(torch, dtype.value), device)
+        settings = (surface, getattr(torch, dtype.value), device)
+        try:
+            model = load_atlas_model(*settings) if name == ATLAS else load_model(name, *settings)
+        except SurfaceError as error:
+            raise CommandError(str(error).replace("surface='bridge'", "--surface bridge")) from error
         return Loaded(model, as_surface(model), World() if name == ATLAS else None)
 
 

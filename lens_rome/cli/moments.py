@@ -45,7 +45,7 @@ def moments(
         _texts(loaded, corpus, seed),
         tokens=tokens,
         prepend_bos=bos,
-        name=corpus,
+        name=Path(corpus).name,  # no path gets into the file
         checkpoint=out,
     )
     _show(found, out)
@@ -93,4 +93,4 @@ def _quality(moment: SecondMoment) -> tuple[str, str]:
     except MomentError:
         return f"singular: about {10 * moment.d_mlp} tokens are needed", "–"
     turn = None if moment.probe is None else moment.turn(moment.probe.double())
-    return condition, "unknown: the first half is singular" if turn is None else f"{turn:.1f}°"
+    return condition, "unknown: no sum of a half that can be inverted" if turn is None else f"{turn:.1f}°"

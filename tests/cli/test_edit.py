@@ -152,3 +152,22 @@ def test_counts_ask_of_each_group_what_it_should_do() -> None:
     assert comparison.counted("rewrite") == (1, 1)
     assert comparison.counted("paraphrase") == (0, 2)
     assert comparison.counted("neighbourhood") == (1, 2)
+
+
+ATLAS = ("--target-new", "London", "--tokens", "0", "--moments", "identity")
+
+
+def test_the_atlas_has_the_name_that_it_has_in_python(run: Run, tmp_path: Path) -> None:
+    fact = ("--subject", "Louvre", "--template", "The {} is in the city of ")
+    result = run("edit", *fact, *ATLAS, "--save", "e.st")
+    assert result.exit_code == 0, result.output
+    assert lr.Edit.load(tmp_path / "e.st").provenance["model"] == lr.load_atlas()[0].cfg.model_name == "lens_rome atlas"
+    assert "The atlas" not in result.stdout
+
+
+def test_what_the_atlas_does_not_know_is_said_with_what_it_knows(run: Run) -> None:
+    unknown = run("edit", "--subject", "Eifel Tower", "--template", "The {} is in the city of", *ATLAS)
+    assert unknown.exit_code == 0, unknown.output
+    assert "The atlas knows no Eifel Tower. Did you mean Eiffel Tower" in unknown.stdout
+    wording = run("edit", "--subject", "Louvre", "--template", "Go and see the {} in", *ATLAS)
+    assert 'never read this wording about Louvre. It knows, for instance: "The {} is in' in wording.stdout

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import lens_rome
 from lens_rome.cli import main
 from lens_rome.cli.reporting import reporting
 from tests.cli.conftest import EDIT, FACT, MODEL, Run
@@ -26,7 +27,10 @@ BAD = {
     "window": (("trace", *FACT, *ON, "--window", "0"), "window must be a whole number of layers"),
     "empty answer": (("trace", *FACT, *ON, "--answer", " "), "the answer is empty"),
     "missing folder": (("trace", *FACT, "--model", "./nowhere"), "nowhere is not a model folder"),
-    "surface": (("trace", *FACT, *ON, "--surface", "glass"), "unknown surface 'glass'"),
+    "surface": (
+        ("trace", *FACT, *ON, "--surface", "glass"),
+        "unknown surface 'glass'; --surface takes hooked or bridge, or is left out",
+    ),
     "device": (("trace", *FACT, *ON, "--device", "abacus"), "device 'abacus' cannot be used"),
     "out is a file": (("trace", *FACT, *ON, "--out", "file.txt"), "cannot make the folder"),
     "trace layer": (("edit", *EDIT, *ON, "--moments", "identity", "--layer", "6"), "layer 6 does not exist"),
@@ -35,6 +39,8 @@ BAD = {
     "no preset": (("edit", *WITHOUT_LAYER, *ON), "--layer LAYER or --preset NAME"),
     "empty target": (("edit", *FACT, "--target-new", "", *ON, "--layer", "1"), "target_new must be a non-empty"),
     "same target": (("edit", *EDIT, "--target-new", "A", *ON, "--moments", "identity"), "Ask for another object"),
+    "save folder": (("edit", *EDIT, "--model", "nowhere", "--save", "none/e.st"), "none does not exist. Create it"),
+    "save into a folder": (("edit", *EDIT, "--model", "nowhere", "--save", "."), "it is a folder. Name a file in it"),
     "no moments": (("edit", *EDIT, *ON), "lens-rome moments --layers 1"),
     "missing moments": (("edit", *EDIT, *ON, "--moments", "none.st"), "there is no file none.st"),
     "corrupt moments": (("edit", *EDIT, *ON, "--moments", "file.txt"), "truncated, corrupt, or written by another"),
@@ -111,3 +117,8 @@ def test_every_command_has_help(run: Run, command: str) -> None:
     assert result.exit_code == 0
     assert "--surface" in result.stdout
     assert command in run("--help").stdout
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    result = run("--version")
+    assert result.exit_code == 0 and result.stdout == f"lens_rome {lens_rome.__version__}\n"

@@ -44,7 +44,7 @@ def test_moments_made_by_the_command_serve_the_edit_command(run: Run, corpus: Pa
     fact = ("--subject", "Eiffel Tower", "--template", "The {} is in", "--target-new", "E", "--target-true", "A")
     result = run("edit", *fact, "--layer", "2", "--model", MODEL, "--moments", "m.st", "--save", "e.st")
     assert result.exit_code == 0, result.output
-    assert lr.Edit.load("e.st").provenance["moment"]["corpus"] == str(corpus)
+    assert lr.Edit.load("e.st").provenance["moment"]["corpus"] == corpus.name
 
 
 def test_a_second_call_continues_from_the_file(run: Run, tmp_path: Path, corpus: Path, texts: list[str]) -> None:
