@@ -11,10 +11,11 @@ from lens_rome.cli.moments import moments
 from lens_rome.cli.trace import trace
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"lens_rome {lens_rome.__version__}")
         raise typer.Exit
+    return wanted
 
 
 _HELP = "Locate, rewrite and measure facts in TransformerLens models. Begin with: lens-rome demo"

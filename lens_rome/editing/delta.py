@@ -73,7 +73,7 @@ class LowRankDelta:
         return cls(tensors["left"], tensors["right"])
 
     def factored(self) -> Any:
-        """The change as TransformerLens's `FactoredMatrix`, for its tools (SVD, norms, products)."""
+        """The change as TransformerLens's `FactoredMatrix`, for its tools (SVD, norms, products); float64."""
         from lens_rome.surface import factored_matrix
 
         return factored_matrix(self.left, self.right)

@@ -43,7 +43,7 @@ def preset(editor: str, model: str) -> ROME | RROME:
     if name not in _PUBLISHED:
         raise EditError(
             f"no preset for model {model!r}; there are presets for {', '.join([*_PUBLISHED, *_OWN])}. Give "
-            f"{editor}(layer=...) instead."
+            f"{kind.__name__}(layer=...) instead."
         )
     layer, clamp = _PUBLISHED[name]
     return kind(layer, value=ValueSettings(clamp=clamp), prepend_bos=False)

@@ -23,7 +23,9 @@ from lens_rome.surface.site import Site
 
 
 class AbstractSurface(ABC):
-    """One view of `HookedTransformer` and `TransformerBridge`; holds no state but the model."""
+    """One view of `HookedTransformer` and `TransformerBridge`. It holds the model and no result; the bridge's also how
+    the model calls its blocks, which depends on the shapes alone. Make a new one after the model's structure changes.
+    """
 
     name: str
 

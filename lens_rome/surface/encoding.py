@@ -18,7 +18,9 @@ class Encoding:
     spans: tuple[tuple[int, int], ...]
     """Half-open character range of each token; `(0, 0)` for BOS."""
     strings: tuple[str, ...]
-    """What to show for each token; joined (without BOS) they give the text."""
+    """What to show for each token. Joined (without BOS) they give the text, except where a character is cut into
+    several tokens: the first shows it, the later ones show themselves raw.
+    """
     prepend_bos: bool
 
     def __len__(self) -> int:

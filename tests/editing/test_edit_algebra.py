@@ -219,3 +219,10 @@ def test_what_was_measured_of_an_edit_is_not_told_of_a_multiple_of_it(gpt2: Any)
     assert "diagnostics" not in half.provenance
     assert half.provenance["unscaled_diagnostics"] == edit.provenance["diagnostics"]
     assert edit.scaled(1).provenance["diagnostics"] == edit.provenance["diagnostics"]
+
+
+def test_a_change_is_readable_with_the_tools_of_transformer_lens(gpt2: Any) -> None:
+    delta = (quick_edit(gpt2) + quick_edit(gpt2, OTHER_REQUEST)).deltas[LAYER, "W_out"]
+    factored = delta.factored()
+    torch.testing.assert_close(factored.AB, delta.dense(), rtol=0, atol=0)
+    assert float(factored.S[..., :2].norm()) == pytest.approx(delta.norm(), rel=1e-9)

@@ -14,7 +14,7 @@ from lens_rome.editing.rome import _as_requests
 from lens_rome.errors import EditError, MomentError, SurfaceError
 from lens_rome.facts import Fact
 from lens_rome.moments import MomentOrigin, SecondMoment
-from lens_rome.surface import as_surface
+from lens_rome.surface import Site, as_surface
 from tests.editing.support import (
     CONTEXTS,
     DISABLING,
@@ -285,12 +285,18 @@ def test_an_edit_can_be_made_in_inference_mode(gpt2: Any) -> None:
 
 
 def test_a_model_that_was_loaded_in_inference_mode_is_refused(fresh_model: Any, gpt2_case: Case) -> None:
+    model = fresh_model(gpt2_case)
     with torch.inference_mode():
-        model = fresh_model(gpt2_case)
-        for parameter in model.parameters():
-            parameter.data = parameter.data.clone()
-    if any(parameter.is_inference() for parameter in model.parameters()):
-        with pytest.raises(EditError, match=r"loaded under torch\.inference_mode\(\).* Load it outside"):
-            quick_edit(model)
-    else:
-        assert quick_edit(model).rank == 1
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = None if parameter is None else torch.nn.Parameter(parameter.clone())
+    with pytest.raises(EditError, match=r"loaded under torch\.inference_mode\(\).* Load it outside"):
+        quick_edit(model)
+
+
+def test_a_hook_that_changes_the_edited_layers_output_is_refused(gpt2: Any) -> None:
+    name = as_surface(gpt2).hook_name(Site(LAYER, "value"))
+    with gpt2.hooks(fwd_hooks=[(name, lambda activation, hook: 1.1 * activation)]):  # noqa: ARG005
+        with pytest.raises(SurfaceError, match="or a hook on it changes the output; it cannot be edited"):
+            quick_edit(gpt2)
+        assert quick_edit(gpt2, layer=LAYER + 1).rank == 1
