@@ -18,7 +18,7 @@ _INTENDED = {
 }
 """What an edit is for, by group (CounterFact's)."""
 _MAX_ROWS = 150
-_ROW_HEIGHT, _PANEL_EXTRA = 0.36, 0.42
+_ROW_HEIGHT, _SECOND_LINE, _PANEL_EXTRA = 0.34, 0.10, 0.42
 _PROMPT_CHARACTERS = 46
 _WIDTH = 9.5
 
@@ -56,7 +56,7 @@ def plot_edit(frame: Frame, *, true: str | None = None, new: str | None = None) 
         _Answer("p_new", _name("new answer", new), ORANGE, "D", 0.16),
     )
     groups: list[tuple[str, Any]] = [(str(name), rows) for name, rows in frame.groupby("group", sort=False)]
-    heights = [len(rows) * _ROW_HEIGHT + _PANEL_EXTRA for _, rows in groups]
+    heights = [len(rows) * _row_height(rows) + _PANEL_EXTRA for _, rows in groups]
     figure = new_figure(_WIDTH, sum(heights) + 1.5)
     change = f"{visible(true)} → {visible(new)}" if true and new else "true → new answer"
     figure.suptitle(f"Probability of each answer before and after the edit ({change})", fontsize=11, parse_math=False)
@@ -98,6 +98,18 @@ def _name(role: str, answer: str | None) -> str:
     return f"{role} ({visible(answer)})" if answer else role
 
 
+def _labels(rows: Any) -> list[str]:
+    """The prompts of a group, of at most two lines."""
+    return [
+        wrap(shorten(visible(str(text)), 2 * _PROMPT_CHARACTERS - 8), _PROMPT_CHARACTERS) for text in rows["prompt"]
+    ]
+
+
+def _row_height(rows: Any) -> float:
+    """Inches for a row: more in a group where some label needs a second line."""
+    return _ROW_HEIGHT + (_SECOND_LINE if any("\n" in label for label in _labels(rows)) else 0.0)
+
+
 def _draw_group(axis: Any, name: str, rows: Any, answers: tuple[_Answer, ...]) -> None:
     lanes = np.arange(len(rows), dtype=float)
     for answer in answers:
@@ -114,10 +126,7 @@ def _draw_group(axis: Any, name: str, rows: Any, answers: tuple[_Answer, ...]) -
         # The filled marker is smaller and on top, so that a prompt without any change shows a ring around a dot.
         axis.plot(before, y, **{**style, "markersize": 7}, markerfacecolor="none", zorder=3)
         axis.plot(after, y, **{**style, "markersize": 4.5}, zorder=4)
-    labels = [
-        wrap(shorten(visible(str(prompt)), 2 * _PROMPT_CHARACTERS - 8), _PROMPT_CHARACTERS) for prompt in rows["prompt"]
-    ]
-    axis.set_yticks(lanes, labels, fontsize=8, parse_math=False, linespacing=0.95)
+    axis.set_yticks(lanes, _labels(rows), fontsize=8, parse_math=False, linespacing=0.95)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_title(_heading(name, rows), loc="left", fontsize=9, fontweight="bold", parse_math=False)
     axis.tick_params(axis="y", length=0)

@@ -1,12 +1,12 @@
 """`Run`: a folder of rows, one for each id of a list, that any number of workers fill over any number of starts."""
 
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lens_rome._warnings import warn_caller
 from lens_rome.errors import RunError
 from lens_rome.runs.manifest import Manifest, establish, read_manifest
 from lens_rome.runs.parts import Row, read_parts
@@ -131,10 +131,9 @@ class Run:
             else:
                 results[row["id"]] = row if with_rows else {}
         if repeated:
-            warnings.warn(
+            warn_caller(
                 f"{repeated} rows in {self.folder} repeat an id; the first of each is kept. Two workers did the same "
-                "share: give each its own.",
-                stacklevel=3,
+                "share: give each its own."
             )
         errors = {key: text for key, text in errors.items() if key not in results}
         return self._ordered(results), self._ordered(errors)

@@ -1,7 +1,6 @@
 """What a causal trace found."""
 
 import json
-import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from jaxtyping import Float
 
 from lens_rome._files import load_tensors, save_tensors
 from lens_rome._typing import Tensor
+from lens_rome._warnings import warn_caller
 from lens_rome.errors import FileFormatError
 from lens_rome.facts import show_tokens
 
@@ -164,12 +164,11 @@ class TraceResult:
     def warn_if_weak(self) -> "TraceResult":
         """Emit `WeakTraceWarning` if `is_weak`; returns itself."""
         if self.is_weak:
-            warnings.warn(
+            warn_caller(
                 f"the noise changes the answer of {self.prompt!r} too little ({self.settings.metric} "
                 f"{self.clean_score:.3f} clean, {self.corrupted_score:.3f} corrupted, with its samples' scatter): "
                 "this trace shows nothing. Use more noise or samples, or a fact the model knows.",
                 WeakTraceWarning,
-                stacklevel=3,
             )
         return self
 
