@@ -6,7 +6,8 @@ A file appears whole or not at all: it is written under a temporary name and ren
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,29 @@ def save_tensors(path: str | Path, kind: str, tensors: Mapping[str, Tensor], des
         FileFormatError: the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
     header = {"kind": kind, "format_version": FORMAT_VERSION, "sha256": _digest(tensors), **description}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as temporary:
         contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(contiguous, temporary, metadata={_HEADER: json.dumps(header)})
+    return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes its place when the block ends well and is gone if it does not.
+
+    Raises:
+        FileFormatError: the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -3,6 +3,9 @@
 from lens_rome.tracing.average import average_effects as average_effects
 from lens_rome.tracing.average_result import AverageEffects as AverageEffects
 from lens_rome.tracing.average_result import Peak as Peak
+from lens_rome.tracing.cases import case_name as case_name
+from lens_rome.tracing.cases import read_cases as read_cases
+from lens_rome.tracing.cases import write_cases as write_cases
 from lens_rome.tracing.corruption import AbstractCorruption as AbstractCorruption
 from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target

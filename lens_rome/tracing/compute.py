@@ -99,19 +99,21 @@ class _Job:
         self.corrupted: BaseRun | None = None
         self.corrupted_states: Mapping[Site, Tensor] = {}
         if self.ways.direction == "zero":
-            self.corrupted_score = self.clean_score
+            self.unpatched = self.corrupted_score = self.clean_score
             return
         hooks = self._corruption()
         sites = list(dict.fromkeys([*self.sites, *self.severed]))
         if self.ways.full_length:
-            self.corrupted_score = self._full_score(hooks)
+            self.unpatched = self._full_score(hooks)
             self.corrupted_states = self.surface.read(self.many, sites, hooks)
         else:
             self.corrupted = self.surface.base_run(self.many, hooks, _kept(sites))
-            self.corrupted_score = self.read(self.corrupted.resid[-1][:, self.read_from :])
+            self.unpatched = self.read(self.corrupted.resid[-1][:, self.read_from :])
             self.corrupted_states = _states(self.corrupted, sites)
+        self.corrupted_score = self.unpatched
         if self.ways.original and any(question.replace for question in self.batch.questions):
-            # The released code forgets the replacement here: its baseline is of added noise.
+            # The released code forgets the replacement in its baseline only: cells that restore nothing still equal
+            # the run with replaced embeddings.
             self.corrupted_score = self._full_score(self._corruption(additive=True))
 
     def _corruption(self, *, additive: bool = False, second: bool = False) -> FwdHooks:
@@ -177,7 +179,7 @@ class _Job:
         if self.ways.direction != "denoise":
             return self.clean, [], self.clean_score.repeat(self.samples)
         if not (self.ways.original and patch.frozen):
-            return self.corrupted, self._corruption(), self.corrupted_score
+            return self.corrupted, self._corruption(), self.unpatched
         # As released: the run has other noise than the run that the frozen states come from.
         hooks = self._corruption(second=True)
         if self.corrupted is None:

@@ -38,7 +38,9 @@ class TraceSettings:
     corruption has none.
     """
     samples: int
-    seed: int
+    """1 in a trace read from a case file, which holds only the mean over its samples."""
+    seed: int | None
+    """None where it is not known: in a trace read from a case file."""
     prepend_bos: bool
     model: str
     surface: str
@@ -101,6 +103,7 @@ class TraceResult:
     """Half-open range of the subject's token positions."""
     answer: str
     answer_tokens: tuple[int, ...]
+    """Empty in a trace read from a case file."""
     target: str
     """The fact's own target; the answer may differ from it."""
     settings: TraceSettings
@@ -171,11 +174,14 @@ class TraceResult:
         return self
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row a traced cell: layer, pos, token, is_subject, score, indirect_effect, std (over samples)."""
+        """One row a traced cell: layer, pos, token, is_subject, score, indirect_effect, std (over samples; NaN where
+        there is one).
+        """
         import pandas as pd
 
         first, last = self.subject_span
-        spread = self.sample_scores.std(-1, correction=0)
+        several = self.sample_scores.shape[-1] > 1
+        spread = self.sample_scores.std(-1, correction=0) if several else torch.full_like(self.scores, torch.nan)
         rows = [
             {
                 "layer": layer,
@@ -226,6 +232,33 @@ class TraceResult:
             return cls(**values)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FileFormatError(f"{path} is not a complete trace: {error}.") from error
+
+    def to_npz(self, path: str | Path) -> Path:
+        """Write the released code's case file: means over samples in float32, no settings; `save` keeps everything.
+
+        Raises:
+            TraceError: what such a file cannot hold.  FileFormatError: the folder does not exist.
+        """
+        from lens_rome.tracing.npz import save_case
+
+        return save_case(self, path)
+
+    @classmethod
+    def from_npz(
+        cls, path: str | Path, *, model: str = "unknown", noise: str = "unknown", original: bool = False
+    ) -> "TraceResult":
+        """Read a case file of the released code; `notes` say what is not in it.
+
+        Args:
+            model: name for `settings`, which the file does not hold; so are `noise` and `original` (True for what the
+                released code itself wrote). They must agree with those of traces to average with.
+
+        Raises:
+            FileFormatError: not such a file, one that needs pickle, or one without scores.
+        """
+        from lens_rome.tracing.npz import load_case
+
+        return load_case(path, model=model, noise=noise, original=original)
 
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""

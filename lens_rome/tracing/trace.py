@@ -14,6 +14,7 @@ from lens_rome.tracing.compute import MEMORY, Found, Ways, compute
 from lens_rome.tracing.corruption import AbstractCorruption, check_samples, check_seed
 from lens_rome.tracing.full_length import clean_states
 from lens_rome.tracing.metrics import check_metric
+from lens_rome.tracing.original import check_original, original_window
 from lens_rome.tracing.parse import parse_corruption
 from lens_rome.tracing.places import Positions, Spans
 from lens_rome.tracing.plan import Batch, KindPlan, Question, check_ways, plan_kind, pose
@@ -96,9 +97,9 @@ def trace(
         corrupt: what is corrupted instead of the subject: ranges of positions, or texts (all occurrences).
         severed: `"mlp"` or `"attn"` to hold that path's outputs at the restored position at their corrupted values
             (ROME, figure 3): the effect that is left went another way. For residuals.
-        original: follow the released code in all that changes numbers: no BOS, the model's top token, windows of 10,
-            the first occurrence of the subject, severed paths frozen to the values of another noise draw, and the
-            baseline of replaced embeddings measured with added noise.
+        original: follow the released code in all that changes numbers: no BOS, the model's top token, windows of 10 (1
+            for residuals), the first occurrence of the subject, severed paths frozen to the values of another noise
+            draw, and the baseline of replaced embeddings measured with added noise.
         clean_cache: activations of the clean run that you have already, an `ActivationCache` of this very prompt.
         seed: of the noise, drawn from NumPy's legacy generator as in the released code.
         memory: bytes that the activations of one batch may take, roughly; a smaller number makes smaller batches.
@@ -183,12 +184,16 @@ class Tracer:
     def make(cls, model: Model, kinds: Sequence[str], options: TraceOptions, subjects: Sequence[str] = ()) -> "Tracer":
         """Check all options that do not depend on a fact; `subjects` set the size of noise given in deviations."""
         surface = as_surface(model)
-        options = _original(options) if options.get("original") else options
         corruption = parse_corruption(options.get("noise", "3σ"))
+        original = options.get("original", False)
+        if original:
+            check_original(options, kinds, corruption)
+            options = {**options, "prepend_bos": False}
         direction, severed = options.get("direction", "denoise"), options.get("severed")
         plans = []
         for kind in kinds:
             width = options.get("window") if len(kinds) == 1 or kind in ("mlp", "attn") else None
+            width = original_window(kind, width) if original else width
             plans.append(plan_kind(surface, kind, width, options.get("layers"), options.get("head")))
         check_ways(direction, severed, kinds)
         check_metric(options.get("metric", "prob"), options.get("against"))
@@ -200,7 +205,7 @@ class Tracer:
             severed,
             options.get("together", False),
             options.get("metric", "prob"),
-            options.get("original", False),
+            original,
             options.get("memory", MEMORY),
             bool(foreign),
         )
@@ -281,32 +286,3 @@ class Tracer:
             head=plan.head,
             original=ways.original,
         )
-
-
-def _original(options: TraceOptions) -> TraceOptions:
-    """The options with what the released code leaves no choice about.
-
-    Raises:
-        TraceError: an option that the released code does not have.
-    """
-    for name, reason in _NOT_ORIGINAL.items():
-        if options.get(name) not in (None, *_USUAL.get(name, ())):
-            raise TraceError(f"original=True follows the released code, {reason}; leave out {name}=.")
-    return {**options, "window": options.get("window") or 10, "prepend_bos": False}
-
-
-_NOT_ORIGINAL = {
-    "answer": "which always traces the model's top token",
-    "metric": "which measures probabilities",
-    "direction": "which restores clean states",
-    "corrupt": "which corrupts the subject",
-    "together": "which restores single positions",
-    "prepend_bos": "which prepends no BOS",
-    "head": "which knows no heads",
-}
-_USUAL: dict[str, tuple[object, ...]] = {
-    "metric": ("prob",),
-    "direction": ("denoise",),
-    "together": (False,),
-    "prepend_bos": (False,),
-}
