@@ -17,7 +17,9 @@ from _machine import multiply_adds_per_second, random_gpt2, seconds
 
 import lens_rome as lr
 from lens_rome.surface import Site, as_surface
-from lens_rome.tracing.noise import CorruptSubject, draw_noise
+from lens_rome.tracing.corruption import CorruptSubject
+from lens_rome.tracing.cost import blocks_of_column, multiply_adds_per_token
+from lens_rome.tracing.noise import draw_noise
 from lens_rome.tracing.window import KINDS, default_window, window_layers
 
 SAMPLES, LEVEL = 10, 0.1
@@ -28,7 +30,9 @@ def loop_seconds(model, fact: lr.Fact, kind: str, window: int, forwards: int, re
     surface = as_surface(model)
     prompt = lr.facts.tokenize_prompt(surface, fact)
     tokens = torch.tensor([prompt.tokens], device=surface.device)
-    corrupt = CorruptSubject(draw_noise(LEVEL, SAMPLES, prompt.subject_span, surface.d_model, 1), prompt.subject_span)
+    corrupt = CorruptSubject(
+        draw_noise(LEVEL, SAMPLES, prompt.subject_span, surface.d_model, 1), range(*prompt.subject_span)
+    )
     batch = tokens.repeat(SAMPLES + 1, 1)
 
     def noise(activation, hook):
@@ -62,14 +66,9 @@ def floor_multiply_adds(model, fact: lr.Fact, kind: str, window: int) -> int:
     surface = as_surface(model)
     prompt = lr.facts.tokenize_prompt(surface, fact)
     length, first_subject, layers = len(prompt), prompt.subject_span[0], surface.n_layers
-    block = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
-    unembed = surface.d_model * int(surface.cfg.d_vocab)
-    windows = sorted({window_layers(layer, window, layers) for layer in range(layers)})
-    rows = 0
-    for start in {first for first, _ in windows}:
-        ends = sorted({last for first, last in windows if first == start})
-        trunk = ends[-1] - start - 1  # the first restored block follows from the base runs
-        rows += trunk + sum(layers - end for end in ends)
+    block, unembed = multiply_adds_per_token(surface)
+    windows = {window_layers(layer, window, layers) for layer in range(layers)}
+    rows = blocks_of_column(windows, layers, first_is_free=True)
     suffixes = sum(length - position for position in range(first_subject, length))
     blocks = (SAMPLES + 1) * length * layers + SAMPLES * suffixes * rows
     return blocks * block + SAMPLES * len(windows) * (length - first_subject) * unembed
@@ -78,7 +77,7 @@ def floor_multiply_adds(model, fact: lr.Fact, kind: str, window: int) -> int:
 def compare(model, fact: lr.Fact, title: str, forwards: int, repeats: int, window: int | None, rate: float) -> None:
     """Print one line for each kind."""
     surface = as_surface(model)
-    for kind in KINDS:
+    for kind in ("resid", "mlp", "attn"):
         width = 1 if kind == "resid" else (window or default_window(kind, surface.n_layers))
         ours = seconds(
             lambda kind=kind, width=width: lr.trace(model, fact, kind, noise=LEVEL, window=width, samples=SAMPLES),

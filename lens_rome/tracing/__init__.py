@@ -1,5 +1,7 @@
 """Causal tracing: locate the states that decide a fact."""
 
+from lens_rome.tracing.approximate import approximate_kinds as approximate_kinds
+from lens_rome.tracing.approximate import approximate_trace as approximate_trace
 from lens_rome.tracing.average import average_effects as average_effects
 from lens_rome.tracing.average_result import AverageEffects as AverageEffects
 from lens_rome.tracing.average_result import Peak as Peak
@@ -9,7 +11,11 @@ from lens_rome.tracing.cases import write_cases as write_cases
 from lens_rome.tracing.corruption import AbstractCorruption as AbstractCorruption
 from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target
+from lens_rome.tracing.cost import TraceCost as TraceCost
+from lens_rome.tracing.cost import trace_cost as trace_cost
 from lens_rome.tracing.full_length import restore_hooks as restore_hooks
+from lens_rome.tracing.heads import HeadTrace as HeadTrace
+from lens_rome.tracing.heads import trace_heads as trace_heads
 from lens_rome.tracing.layer_effects import concentrated as concentrated
 from lens_rome.tracing.layer_effects import layer_effects as layer_effects
 from lens_rome.tracing.layer_effects import peak_layers as peak_layers
@@ -27,6 +33,7 @@ from lens_rome.tracing.result import TraceSettings as TraceSettings
 from lens_rome.tracing.result import WeakTraceWarning as WeakTraceWarning
 from lens_rome.tracing.roles import ROLES as ROLES
 from lens_rome.tracing.roles import token_roles as token_roles
+from lens_rome.tracing.segments import segment_effects as segment_effects
 from lens_rome.tracing.statistics import EmbeddingStatistics as EmbeddingStatistics
 from lens_rome.tracing.statistics import MultivariateNoise as MultivariateNoise
 from lens_rome.tracing.statistics import StudentNoise as StudentNoise

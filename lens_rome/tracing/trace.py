@@ -239,11 +239,12 @@ class Tracer:
         """The traces of a batch of questions, each by kind."""
         found = compute(self.surface, batch, self.plans, self.ways, states)
         return [
-            {plan.kind: self._result(question, plan, each, index) for plan, each in zip(self.plans, found, strict=True)}
+            {plan.kind: self.result(question, plan, each, index) for plan, each in zip(self.plans, found, strict=True)}
             for index, question in enumerate(batch.questions)
         ]
 
-    def _result(self, question: Question, plan: KindPlan, found: Found, index: int) -> TraceResult:
+    def result(self, question: Question, plan: KindPlan, found: Found, index: int) -> TraceResult:
+        """What was found for one kind of the question at `index` of its batch, with its labels."""
         prompt = question.prompt
         own = (prompt.subject_span,)
         return TraceResult(
