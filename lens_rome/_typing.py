@@ -5,7 +5,7 @@ convention everywhere: `out = key @ W_out` with `W_out: [d_mlp, d_model]`; the p
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +19,14 @@ HookFunction = Callable[..., Tensor | None]
 """`fn(activation, hook) -> activation | None`, as `run_with_hooks` takes it."""
 FwdHooks = list[tuple[str, HookFunction]]
 """What TransformerLens calls `fwd_hooks`: pairs of a hook name and a function."""
+
+
+@runtime_checkable
+class Activations(Protocol):
+    """Activations by hook name: a dictionary, or TransformerLens's `ActivationCache`, which is no `Mapping`."""
+
+    def __getitem__(self, key: str, /) -> Tensor: ...
+
 
 Model = Any
 """A `HookedTransformer` or `TransformerBridge`; typed loosely because 4.x has no common class (use `as_surface`)."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, HookFunction, Model, Tensor, Tokens
+from lens_rome._typing import Activations, FwdHooks, HookFunction, Model, Tensor, Tokens
 from lens_rome.errors import TraceError
 from lens_rome.surface import AbstractSurface, Site, as_surface
 from lens_rome.tracing.grid import Patch, ReadAnswer, Window
@@ -20,7 +20,7 @@ Cell = tuple[int | Sequence[int], Window]
 def restore_hooks(
     model: Model,
     kind: str,
-    clean: Mapping[object, Tensor],
+    clean: Activations,
     cells: Sequence[Cell],
     samples: int,
     head: int | None = None,
@@ -46,7 +46,7 @@ def restore_hooks(
 
 
 def clean_states(
-    surface: AbstractSurface, clean: Mapping[object, Tensor], sites: Sequence[Site], length: int = 0
+    surface: AbstractSurface, clean: Activations, sites: Sequence[Site], length: int = 0
 ) -> dict[Site, Tensor]:
     """The states of `sites` out of an `ActivationCache` or a mapping from hook names, `[1, pos, ...]`.
 

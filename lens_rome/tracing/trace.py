@@ -6,7 +6,7 @@ from typing import SupportsIndex, TypedDict, Unpack
 
 import torch
 
-from lens_rome._typing import Model, Tensor
+from lens_rome._typing import Activations, Model, Tensor
 from lens_rome.errors import TraceError
 from lens_rome.facts import Fact
 from lens_rome.surface import AbstractSurface, Site, as_surface, owner_hooks
@@ -62,7 +62,7 @@ def trace(
     corrupt: Spans | None = None,
     severed: str | None = None,
     original: bool = False,
-    clean_cache: Mapping[object, Tensor] | None = None,
+    clean_cache: Activations | None = None,
     seed: int = 1,
     prepend_bos: bool | None = None,
     memory: float = MEMORY,
@@ -151,7 +151,7 @@ def _trace(
     fact: Fact,
     kinds: Sequence[str],
     options: TraceOptions,
-    cache: Mapping[object, Tensor] | None = None,
+    cache: Activations | None = None,
 ) -> dict[str, TraceResult]:
     tracer = Tracer.make(model, kinds, options)
     question = tracer.pose(fact)
