@@ -23,9 +23,9 @@ FwdHooks = list[tuple[str, HookFunction]]
 
 @runtime_checkable
 class Activations(Protocol):
-    """Activations by hook name: an `ActivationCache`, or any mapping."""
+    """Activations by hook name: a dictionary, or TransformerLens's `ActivationCache`, which is no `Mapping`."""
 
-    def __getitem__(self, name: str) -> Tensor: ...
+    def __getitem__(self, key: str, /) -> Tensor: ...
 
 
 Model = Any
