@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from lens_rome._typing import FwdHooks, Residual, Tensor
 from lens_rome.surface import AbstractSurface, BaseRun, Site, check_finite, check_logits
+from lens_rome.tracing.clean_cache import check_same_states
 from lens_rome.tracing.corruption import CorruptAll
 from lens_rome.tracing.full_length import freeze_hooks, full_length_scores
 from lens_rome.tracing.grid import GridRuns, Patch, position_scores
@@ -90,12 +91,20 @@ class _Job:
     def _run_clean(self, full: Tensor, given: Mapping[Site, Tensor] | None) -> None:
         self.clean: BaseRun | None = None
         if self.ways.full_length:
-            states = given if given is not None else self.surface.read(self.tokens, self.sites)
+            states = self.surface.read(self.tokens, self.sites)
         else:
-            self.clean = self.surface.base_run(self.tokens, keep=_kept(self.sites))
+            # What is put in, or what the run needs as a base; never more.
+            sites = self._base_sites() if self.ways.direction == "noise" else self.sites
+            self.clean = self.surface.base_run(self.tokens, keep=_kept(sites))
             check_logits(self.surface, self.surface.logits(self.clean.resid[-1][:, self.read_from :]), full)
-            states = given if given is not None else _states(self.clean, self.sites)
-        self.clean_states: Mapping[Site, Tensor] = states
+            states = _states(self.clean, sites)
+        if given is not None:
+            check_same_states(self.surface, states, given, self.batch.length)
+        self.clean_states: Mapping[Site, Tensor] = given if given is not None else states
+
+    def _base_sites(self) -> list[Site]:
+        """Sites that the base run must keep: those whose restoration is an addition to its residual."""
+        return [site for site in self.sites if site.kind in ("mlp_out", "attn_out")]
 
     def _run_corrupted(self) -> None:
         self.corrupted: BaseRun | None = None
@@ -104,7 +113,8 @@ class _Job:
             self.unpatched = self.corrupted_score = self.clean_score
             return
         hooks = self._corruption()
-        sites = list(dict.fromkeys([*self.sites, *self.severed]))
+        needed = self.sites if self.ways.direction == "noise" else [] if self.ways.full_length else self._base_sites()
+        sites = list(dict.fromkeys([*needed, *self.severed]))
         if self.ways.full_length:
             self.unpatched = self._full_score(hooks)
             self.corrupted_states = self.surface.read(self.many, sites, hooks)

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from lens_rome._typing import Activations, FwdHooks, HookFunction, Model, Tensor, Tokens
 from lens_rome.errors import TraceError
 from lens_rome.surface import AbstractSurface, Site, as_surface
-from lens_rome.tracing.grid import Patch, ReadAnswer, Window
+from lens_rome.tracing.clean_cache import clean_states
+from lens_rome.tracing.grid import Patch, ReadAnswer, Window, cells_at_once
 from lens_rome.tracing.states import put, resid_mid_as_attn_out
 from lens_rome.tracing.window import check_kind
 
@@ -40,38 +41,22 @@ def restore_hooks(
         TraceError: unknown kind, or `clean` lacks an activation.
     """
     surface = as_surface(model)
+    for _, window in cells:
+        if not window[0] < window[1]:
+            raise TraceError(f"the layers {window} of a cell are none; give a half-open range such as (3, 4).")
     layers = sorted({layer for _, (first, last) in cells for layer in range(first, last)})
     donor = clean_states(surface, clean, [Site(layer, check_kind(kind)) for layer in layers])
-    return patch_hooks(surface, Patch(check_kind(kind), donor, head), cells, samples)
+    length = min((value.shape[1] for value in donor.values()), default=0)
+    checked = [(_checked_positions(where, length), window) for where, window in cells]
+    return patch_hooks(surface, Patch(check_kind(kind), donor, head), checked, samples)
 
 
-def clean_states(
-    surface: AbstractSurface, clean: Activations, sites: Sequence[Site], length: int = 0
-) -> dict[Site, Tensor]:
-    """The states of `sites` out of an `ActivationCache` or a mapping from hook names, `[1, pos, ...]`.
-
-    Raises:
-        TraceError: one is missing, is of several prompts, or is shorter than `length` positions.
-    """
-    found = {}
-    for site in sites:
-        name = surface.hook_name(site)
-        try:
-            value = clean[name]
-        except KeyError as error:
-            raise TraceError(
-                f"the clean activations lack {name}. Make them with run_with_cache(tokens), names_filter including it."
-            ) from error
-        # A cache may lack the batch axis; a head's site has one axis more, but on raw bridges it is flat.
-        by_head = site.kind == "z" and value.shape[-1] == surface.cfg.d_head and value.ndim > 2
-        value = value if value.ndim == 3 + by_head else value[None]
-        if value.shape[0] != 1 or value.shape[1] < length:
-            raise TraceError(
-                f"the clean activations {name} are of {value.shape[0]} rows and {value.shape[1]} positions; one row of "
-                f"at least {length} positions is needed, of this very prompt (BOS included or not as here)."
-            )
-        found[site] = value
-    return found
+def _checked_positions(where: int | Sequence[int], length: int) -> list[int]:
+    positions = [where] if isinstance(where, int) else list(where)
+    for position in positions:
+        if not -length <= position < length:
+            raise TraceError(f"position {position} does not exist: the clean activations have {length} positions.")
+    return [position % length for position in positions]
 
 
 def patch_hooks(surface: AbstractSurface, patch: Patch, cells: Sequence[Cell], rows: int) -> FwdHooks:
@@ -145,16 +130,15 @@ def full_length_scores(
     `read` takes logits of all positions here.
     """
     rows = len(tokens)
-    bytes_a_cell = 6 * tokens.numel() * surface.d_mlp * surface.dtype.itemsize
-    at_once = max(1, int(memory / bytes_a_cell))
+    at_once = cells_at_once(surface, memory, tokens.numel(), tokens.numel())  # such runs unembed every position
     scores: dict[Window, Tensor] = {}
     distinct = sorted(set(windows))
     for start in range(0, len(distinct), at_once):
         some = distinct[start : start + at_once]
         hooks = [
             *base_hooks,
-            *patch_hooks(surface, patch, [(positions, window) for window in some], rows),
             *freeze_hooks(surface, patch.frozen, positions),
+            *patch_hooks(surface, patch, [(positions, window) for window in some], rows),
         ]
         found = read(surface.run(tokens.repeat(len(some), 1), hooks))
         scores |= dict(zip(some, found.split(rows), strict=True))

@@ -74,6 +74,15 @@ def position_scores(
     return {window: scores[part] for window, part in useful.items() if part is not None}
 
 
+def cells_at_once(surface: AbstractSurface, memory: float, tokens: int, read: int) -> int:
+    """Cells of one batch, if one cell has `tokens` row tokens, of which `read` are unembedded; at least one.
+
+    Counts the largest activations: about six of a block's neurons, or logits and their logarithms.
+    """
+    largest = max(6 * tokens * surface.d_mlp, 3 * read * int(surface.cfg.d_vocab))
+    return max(1, int(memory / (largest * surface.dtype.itemsize)))
+
+
 @dataclass
 class _Group:
     """Rows that move through the blocks together."""
@@ -111,9 +120,8 @@ class _Column:
     def chunks(self, windows: Sequence[Window]) -> Iterator[list[Window]]:
         """Windows in order, cut so that a batch stays within memory; windows with one start stay together."""
         length = self.runs.base.n_positions - self.start
-        # The largest activations of a block: about six of its neurons' size at once.
-        bytes_a_cell = 6 * self.runs.rows * length * self.surface.d_mlp * self.surface.dtype.itemsize
-        size = max(1, int(self.runs.memory / bytes_a_cell))
+        read = self.runs.base.n_positions - self.runs.read_from
+        size = cells_at_once(self.surface, self.runs.memory, self.runs.rows * length, self.runs.rows * read)
         chunk: list[Window] = []
         for first in dict.fromkeys(window[0] for window in windows):
             together = [window for window in windows if window[0] == first]
@@ -196,9 +204,6 @@ class _Column:
         groups.sort(key=lambda group: not group.restoring)
         self.rows_restoring = self.runs.rows * sum(group.restoring for group in groups)
         batch = torch.cat([group.state for group in groups])
-        if self.kind == "resid_pre" and self.rows_restoring:
-            put(batch, self._donated(layer), self.offsets, self.rows_restoring)
-        self.entering = batch
         if layer == self.surface.n_layers - 1 and self.unread:
             out = self.surface.last_block(self.runs.base, batch, self.start, self.runs.read_from)
         else:
@@ -210,15 +215,21 @@ class _Column:
             group.state = state
 
     def _hooks(self, windows: list[Window]) -> FwdHooks:
-        """Hooks inside blocks: states put in, and states held fixed."""
+        """Hooks inside blocks: states held fixed, then states put in, which may be written at the same place."""
         first, last = min(window[0] for window in windows), max(window[1] for window in windows)
-        hooks: FwdHooks = []
-        if self.kind not in ("resid_post", "resid_pre"):
-            hooks += [self._restoring(layer) for layer in range(first, last)]
         # What is held in the last block at an unread position goes nowhere.
         end = self.surface.n_layers - self.unread
         frozen = [site for site in self.patch.frozen if first <= site.layer < end]
-        return hooks + [self._freezing(site) for site in frozen]
+        hooks: FwdHooks = [self._freezing(site) for site in frozen]
+        if self.kind == "resid_mid":
+            hooks += [(self.surface.hook_name(Site(layer, "resid_pre")), self._keep) for layer in range(first, last)]
+        if self.kind != "resid_post":
+            hooks += [self._restoring(layer) for layer in range(first, last)]
+        return hooks
+
+    def _keep(self, activation: Tensor, hook: object = None) -> None:  # noqa: ARG002 - TransformerLens's signature
+        """Remember what enters a block, after the owner's hooks."""
+        self.entering = activation
 
     def _restoring(self, layer: int) -> tuple[str, Callable[..., Tensor]]:
         donated = self._donated(layer)

@@ -10,7 +10,7 @@ from jaxtyping import Int
 from lens_rome._typing import Tensor, Tokens
 from lens_rome.errors import TraceError
 from lens_rome.facts import Fact, Prompt, answer_tokens, tokenize_prompt
-from lens_rome.surface import AbstractSurface, check_finite
+from lens_rome.surface import AbstractSurface, Site, check_finite
 from lens_rome.tracing.corruption import AbstractCorruption, CorruptSubject, Target, check_drawn
 from lens_rome.tracing.grid import Window
 from lens_rome.tracing.places import Positions, Spans, find_layers, find_positions, find_spans
@@ -64,7 +64,20 @@ def plan_kind(
             "attention and MLP run in parallel in this model, so there is no residual between them (resid_mid). Trace "
             "resid or resid_pre."
         )
+    if site_kind == "resid_mid":
+        _check_unwatched(surface)
     return KindPlan(kind, site_kind, width, windows, head)
+
+
+def _check_unwatched(surface: AbstractSurface) -> None:
+    """Raise `TraceError` where the owner's hooks act on the residual between attention and MLP.
+
+    It is written through attention's output (a bridge's hook there does not reach the stream), so before such hooks.
+    """
+    for layer in range(surface.n_layers):
+        name = surface.hook_name(Site(layer, "resid_mid"))
+        if surface.model.hook_dict[name].fwd_hooks:
+            raise TraceError(f"resid_mid cannot be traced while hooks are attached to {name}. Trace resid or attn.")
 
 
 def check_ways(direction: str, severed: str | None, kinds: Iterable[str]) -> None:

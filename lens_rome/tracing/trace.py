@@ -10,9 +10,9 @@ from lens_rome._typing import Activations, Model, Tensor
 from lens_rome.errors import TraceError
 from lens_rome.facts import Fact
 from lens_rome.surface import AbstractSurface, Site, as_surface, owner_hooks
+from lens_rome.tracing.clean_cache import clean_states
 from lens_rome.tracing.compute import MEMORY, Found, Ways, compute
 from lens_rome.tracing.corruption import AbstractCorruption, check_samples, check_seed
-from lens_rome.tracing.full_length import clean_states
 from lens_rome.tracing.metrics import check_metric
 from lens_rome.tracing.original import check_original, original_window
 from lens_rome.tracing.parse import parse_corruption

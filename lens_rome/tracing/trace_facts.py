@@ -19,7 +19,7 @@ from lens_rome._typing import Model
 from lens_rome.errors import LensRomeError, TraceError
 from lens_rome.facts import Fact
 from lens_rome.runs import Run, Worker, execute
-from lens_rome.surface.digest import weights_digest
+from lens_rome.surface.digest import model_digest
 from lens_rome.tracing.plan import Batch, Question, batch_key
 from lens_rome.tracing.result import TraceResult
 from lens_rome.tracing.rows import to_row
@@ -137,7 +137,7 @@ class _Job:
         options = {name: _plain(value) for name, value in tracer.options.items() if name != "memory"}
         return {
             "model": tracer.surface.model_name,
-            "weights": weights_digest(tracer.surface),
+            "weights": model_digest(tracer.surface),
             "surface": tracer.surface.name,
             "hooks": list(tracer.notes),
             "facts": hashlib.sha256(described.encode()).hexdigest(),

@@ -138,13 +138,15 @@ def variant_by_loop(
     for layer in range(n_layers):
         first, last = max(0, layer - window // 2), min(n_layers, layer + ceil(window / 2))
         for where in positions:
-            hooks: list[Hook] = []
+            # States put in have the last word where both write at one place.
+            hooks = [writing(name, held[name], where) for name in frozen_names]
             for i in range(first, last):
-                if kind == "resid_mid":
+                if kind == "resid_mid" and type(model).__name__ == "HookedTransformer":
+                    hooks.append(writing(kinds[i], donors[kinds[i]], where))
+                elif kind == "resid_mid":
                     hooks += mid_by_attention(i, donors[kinds[i]], where)
                 else:
                     hooks.append(writing(kinds[i], donors[kinds[i]], where, head, model.cfg.n_heads))
-            hooks += [writing(name, held[name], where) for name in frozen_names]
             found[layer, tuple(where)] = score([*base, *hooks])
     clean = float(measure(metric, clean_logits, clean_logits[0], answer, other, at)[0])
     return clean, score(corrupt), found

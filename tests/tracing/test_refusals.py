@@ -9,10 +9,12 @@ import torch
 from lens_rome.errors import SurfaceError, TraceError
 from lens_rome.facts import Fact
 from lens_rome.tracing import (
+    CorruptSubject,
     EmbeddingStatistics,
     GaussianNoise,
     StudentNoise,
     SwapSubject,
+    draw_noise,
     restore_hooks,
     trace,
     trace_kinds,
@@ -105,6 +107,17 @@ def test_a_cache_of_the_clean_run_is_as_good_as_our_own(gpt2: Any, kind: str) ->
         torch.testing.assert_close(found.sample_scores, plain.sample_scores, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["resid", "head"])
+def test_a_cache_of_another_text_of_the_same_length_is_refused(gpt2: Any, kind: str) -> None:
+    options: dict[str, Any] = {"noise": 0.7, "samples": 2, "head": 1 if kind == "head" else None}
+    tokens = list(trace(gpt2, FACT, kind, **options).tokens)
+    tokens[1] = 7 if tokens[1] != 7 else 8
+    with torch.no_grad():
+        _, cache = gpt2.run_with_cache(torch.tensor([tokens]))
+    with pytest.raises(TraceError, match=r"not of this very prompt and model: .* differs from the clean run by"):
+        trace(gpt2, FACT, kind, clean_cache=cache, **options)
+
+
 def test_a_cache_of_another_prompt_is_refused(gpt2: Any) -> None:
     with torch.no_grad():
         _, short = gpt2.run_with_cache(torch.tensor([[0, 5]]))
@@ -116,8 +129,6 @@ def test_a_cache_of_another_prompt_is_refused(gpt2: Any) -> None:
 
 def test_restoring_hooks_go_into_run_with_hooks(gpt2: Any, gpt2_case: Case) -> None:
     """The public parts put together by hand give the cells of `trace`."""
-    from lens_rome.tracing import CorruptSubject, draw_noise
-
     result = trace(gpt2, FACT, "attn", noise=0.7, samples=2, window=2)
     with torch.no_grad():
         _, cache = gpt2.run_with_cache(torch.tensor([result.tokens]))
@@ -132,3 +143,18 @@ def test_restoring_hooks_go_into_run_with_hooks(gpt2: Any, gpt2_case: Case) -> N
         restore_hooks(gpt2, "x", cache, cells, samples=2)
     with pytest.raises(SurfaceError, match="layer 6 does not exist"):
         restore_hooks(gpt2, "attn", cache, [(1, (6, 8))], samples=2)
+    with pytest.raises(TraceError, match="position 99 does not exist"):
+        restore_hooks(gpt2, "attn", cache, [(99, (0, 1))], samples=2)
+    with pytest.raises(TraceError, match=r"the layers \(2, 2\) of a cell are none"):
+        restore_hooks(gpt2, "attn", cache, [(1, (2, 2))], samples=2)
+
+
+def test_restoring_hooks_count_from_the_end_as_lists_do(gpt2: Any) -> None:
+    result = trace(gpt2, FACT, "mlp", noise=0.7, samples=2, layers=[1])
+    with torch.no_grad():
+        _, cache = gpt2.run_with_cache(torch.tensor([result.tokens]))
+        corrupt = CorruptSubject(draw_noise(0.7, 2, result.subject_span, 32, 1), range(*result.subject_span))
+        hooks = [("hook_embed", corrupt), *restore_hooks(gpt2, "mlp", cache, [(-1, (1, 2))], samples=2)]
+        logits = gpt2.run_with_hooks(torch.tensor([result.tokens] * 2), fwd_hooks=hooks)[:, -1]
+    found = logits.softmax(-1)[:, result.answer_tokens[0]]
+    torch.testing.assert_close(found, result.sample_scores[1, -1], rtol=0, atol=1e-12)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lens_rome.errors import TraceError
 from lens_rome.facts import Fact, tokenize_prompt
-from lens_rome.surface import as_surface
+from lens_rome.surface import as_surface, position_free
 from lens_rome.tracing import (
     CorruptSubject,
     EmbeddingStatistics,
@@ -60,6 +61,7 @@ ONCE: dict[str, tuple[str, dict[str, Any]]] = {
     "divergence": ("resid", {"metric": "kl"}),
     "severed in a window": ("resid", {"severed": "mlp", "window": 2}),
     "severed from the middle": ("resid_mid", {"severed": "mlp"}),
+    "attention severed from the middle": ("resid_mid", {"severed": "attn", "window": 2}),
     "severed before": ("resid_pre", {"severed": "attn"}),
     "severed at once": ("resid", {"severed": "mlp", "positions": "subject", "together": True}),
     "uniform noise": ("mlp", {"noise": UniformNoise(LEVEL)}),
@@ -311,3 +313,26 @@ def test_an_owners_hook_that_writes_in_place_equals_one_that_does_not(gpt2: Any,
         with gpt2.hooks(fwd_hooks=[("blocks.2.hook_resid_pre", hook)]):
             found.append(run_variant(gpt2, kind, {"window": 2}).sample_scores)
     torch.testing.assert_close(found[0], found[1], rtol=0, atol=gpt2_case.tolerance)
+
+
+@pytest.mark.parametrize(("kind", "place"), [("resid_pre", "hook_resid_pre"), ("resid_mid", "hook_resid_pre")])
+def test_states_are_put_in_after_the_owners_hooks(gpt2: Any, gpt2_case: Case, kind: str, place: str) -> None:
+    """A hook of the owner at the very place must not act on the state a second time."""
+
+    def shift(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
+        return activation * 0.7 + 0.05
+
+    found = []
+    for hook in (position_free(lambda activation, hook: shift(activation, hook)), shift):
+        with gpt2.hooks(fwd_hooks=[(f"blocks.2.{place}", hook)]):
+            found.append(run_variant(gpt2, kind, {"window": 2}))
+    assert [result.settings.full_length for result in found] == [False, True]
+    torch.testing.assert_close(found[0].sample_scores, found[1].sample_scores, rtol=0, atol=gpt2_case.tolerance)
+
+
+def test_the_middle_residual_is_refused_where_the_owner_hooks_it(gpt2: Any) -> None:
+    with (
+        gpt2.hooks(fwd_hooks=[("blocks.2.hook_resid_mid", lambda activation, hook: activation)]),  # noqa: ARG005
+        pytest.raises(TraceError, match=r"resid_mid cannot be traced while hooks are attached to blocks\.2"),
+    ):
+        run_variant(gpt2, "resid_mid", {})
