@@ -21,19 +21,19 @@ from lens_rome.surface import as_surface
 from lens_rome.tracing import ROLES, AverageEffects, WeakTraceWarning, average_effects, trace_facts
 
 
-def known_facts(model, world, count: int, seed: int) -> dict[str, lr.Fact]:
+def known_facts(model, world, count: int, seed: int) -> list[lr.Fact]:
     """A seeded sample of facts that the model answers right with its first token.
 
     `trace_facts` has a filter of its own, which asks for the whole object: it would leave out every object of several
     tokens.
     """
-    surface, found = as_surface(model), {}
+    surface, found = as_surface(model), []
     for fact in world.sample(len(world.facts), seed):
         answer = lr.facts.answer_tokens(surface, fact.prompt, fact.target)
         tokens = torch.tensor([surface.encode(fact.prompt).ids])
         with torch.no_grad():
             if int(surface.run(tokens)[0, -1].argmax()) == answer[0]:
-                found[f"{fact.subject} {fact.relation}"] = fact
+                found.append(fact)
         if len(found) == count:
             break
     return found
@@ -63,7 +63,8 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore", WeakTraceWarning)
     model, world = lr.load_atlas()
-    facts = known_facts(model, world, 4 if options.quick else options.facts, options.seed)
+    known = known_facts(model, world, 4 if options.quick else options.facts, options.seed)
+    facts = {f"{fact.subject} {fact.relation}": fact for fact in known}
     options.out.mkdir(parents=True, exist_ok=True)
     traces = trace_facts(model, facts, out=options.out / "run", known=False)
     averages = average_effects(traces)
