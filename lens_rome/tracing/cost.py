@@ -145,8 +145,8 @@ class _Count:
             rows = self.samples * length
             through += rows * n_layers
             unembedded += rows if self.ways.full_length else self.samples * self.read
-            if self.ways.full_length:
-                through += rows * (n_layers if self.ways.severed else max(stops))
+            if self.ways.full_length:  # a run that is stopped behind the last state that is needed of it
+                through += rows * (n_layers * bool(self.ways.severed) or max(stops) * (self.ways.direction == "noise"))
         return through, unembedded
 
     def _column(self, plan: KindPlan, group: Sequence[int]) -> tuple[int, int]:
