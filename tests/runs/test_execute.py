@@ -122,7 +122,7 @@ def test_an_exception_after_the_last_row_is_not_swallowed(tmp_path: Path) -> Non
     assert list(run.rows()) == IDS[:4]
 
 
-@pytest.mark.parametrize("value", [math.nan, {1}, object()], ids=repr)
+@pytest.mark.parametrize("value", [math.nan, {1}, object()], ids=lambda value: type(value).__name__)
 def test_a_row_that_json_cannot_hold_is_that_ids_error(tmp_path: Path, value: object) -> None:
     run = open_run(tmp_path)
     do(run, lambda ids: [{**row_of(key), "score": value if key == IDS[2] else 1.0} for key in ids])

@@ -95,7 +95,7 @@ def test_ids_that_only_look_alike_when_joined_are_different(tmp_path: Path) -> N
         open_run(tmp_path, ["a, b", "c"])
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes", object()], ids=repr)
+@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes", object()], ids=lambda value: type(value).__name__)
 def test_settings_that_json_cannot_hold_are_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(RunError, match=r"settings of a 'trace' run cannot be written as JSON: .* Use texts, finite"):
         Run.open(tmp_path / "run", "trace", {"noise": value}, ids=IDS)
