@@ -102,7 +102,8 @@ def trace(
             draw, and the baseline of replaced embeddings measured with added noise.
         clean_cache: activations of the clean run that you have already, an `ActivationCache` of this very prompt.
         seed: of the noise, drawn from NumPy's legacy generator as in the released code.
-        memory: bytes that the activations of one batch may take, roughly; a smaller number makes smaller batches.
+        memory: bytes that the activations of one batch of cells may take, roughly; a smaller number makes smaller
+            batches. The corrupted run itself holds all samples at once.
 
     Raises:
         TraceError: unknown kind, layer, position, corruption, metric or direction; what does not fit together.

@@ -65,8 +65,14 @@ def effects(result: TraceResult) -> torch.Tensor:
     return result.sample_scores - base
 
 
-@pytest.mark.parametrize("direction", ["denoise", "noise"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "direction"),
+    [
+        *((kind, "denoise") for kind in KINDS),
+        ("mlp", "noise"),
+        *(pytest.param(kind, "noise", marks=pytest.mark.slow) for kind in KINDS if kind != "mlp"),
+    ],
+)
 def test_an_estimate_is_the_derivative_of_the_patched_metric(
     raw_model: Any, raw_case: Case, kind: str, direction: str
 ) -> None:
@@ -85,7 +91,9 @@ def test_an_estimate_is_the_derivative_of_the_patched_metric(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("metric", ["prob", "logit_diff", "kl", "prob_per_token"])
+@pytest.mark.parametrize(
+    "metric", ["prob", "logit_diff", *(pytest.param(name, marks=pytest.mark.slow) for name in ("kl", "prob_per_token"))]
+)
 def test_the_error_of_an_estimate_is_of_second_order_in_the_noise(gpt2: Any, kind: str, metric: str) -> None:
     """A tenth of the noise makes a hundredth of the error, whatever the metric measures."""
     options = {"metric": metric, "window": 1, "answer": "French city" if "token" in metric else "French"}

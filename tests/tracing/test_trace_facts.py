@@ -47,7 +47,12 @@ def assert_same(found: TraceSet, expected: TraceSet, tolerance: float) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"direction": "noise"}, {"positions": "subject_last"}, {"metric": "kl"}, {"severed": None, "memory": 1}],
+    [
+        {},
+        {"direction": "noise", "positions": "subject_last"},
+        pytest.param({"metric": "kl"}, marks=pytest.mark.slow),
+        pytest.param({"severed": None, "memory": 1}, marks=pytest.mark.slow),
+    ],
     ids=str,
 )
 def test_facts_in_batches_equal_each_facts_own_trace(raw_model: Any, raw_case: Case, options: dict[str, Any]) -> None:
