@@ -27,7 +27,7 @@ from lens_rome.cli.trace_many import facts_to_trace, trace_many
 from lens_rome.facts import Fact
 from lens_rome.plotting import plot_trace
 from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_kinds
-from lens_rome.tracing.trace import TraceOptions
+from lens_rome.tracing.options import TraceOptions
 from lens_rome.tracing.window import check_kind, check_window
 
 Traces = Mapping[str, TraceResult]

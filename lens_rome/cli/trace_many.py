@@ -10,7 +10,7 @@ from lens_rome.cli.reporting import CommandError, console
 from lens_rome.datasets import read_facts
 from lens_rome.facts import Fact
 from lens_rome.tracing import TraceSet, trace_facts
-from lens_rome.tracing.trace import TraceOptions
+from lens_rome.tracing.options import TraceOptions
 
 
 def facts_to_trace(source: str, out: Path | None, answer: str | None) -> dict[str, Fact]:
