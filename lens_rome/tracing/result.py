@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FILE_KIND = "trace"
+COLUMNS = ("layer", "pos", "token", "is_subject", "score", "indirect_effect", "std")
+"""Of a trace as a data frame."""
 
 
 class WeakTraceWarning(UserWarning):
@@ -147,7 +149,7 @@ class TraceResult:
             for pos, token in enumerate(self.token_strings)
             if not self.scores[layer, pos].isnan()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def top(self, k: SupportsIndex = 5) -> list[tuple[int, int, float]]:
         """The `k` cells that matter most, as `(layer, pos, indirect effect)`: those that bring back most of the
