@@ -117,7 +117,7 @@ def trace_kinds(
 ) -> dict[str, TraceResult]:
     """`trace` for several kinds at once, which share the clean and the corrupted run; by kind.
 
-    Options are those of `trace`; `window` is that of the kinds `mlp` and `attn`.
+    Options are those of `trace`; `window` is that of the kinds `mlp` and `attn`, and of any kind that is traced alone.
     """
     return _trace(model, check_fact(fact), kinds, options)
 

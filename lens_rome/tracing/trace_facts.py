@@ -66,7 +66,7 @@ def trace_facts(
         shard: this process's share, such as `"2/8"`; None to take it from torchrun's or SLURM's environment.
         retry_errors: try facts again that failed in an earlier call.
         progress: show a progress bar.
-        **options: those of `trace`; `window` is that of the kinds `mlp` and `attn`.
+        **options: those of `trace`; `window` is that of the kinds `mlp` and `attn`, and of any kind traced alone.
 
     Returns:
         All that is there so far, including what other processes have written; in the order of `facts`. A fact that
