@@ -238,6 +238,7 @@ class TraceResult:
         lines = [
             f"TraceResult({self.settings.summary()})",
             f"  {show_tokens(self.token_strings, self.subject_span)} → {self.answer!r}",
+            *self._told_spans(),
             f"  {self.settings.metric}: clean {self.clean_score:.3f}, corrupted {self.corrupted_score:.3f}, "
             f"total effect {self.total_effect:.3f}",
         ]
@@ -246,3 +247,8 @@ class TraceResult:
             for layer, pos, effect in self.top(3)
         ]
         return "\n".join(lines)
+
+    def _told_spans(self) -> list[str]:
+        """A line that tells what was corrupted, where it was not the subject."""
+        texts = [repr("".join(self.token_strings[first:last])) for first, last in self.corrupted_spans]
+        return [f"  corrupted instead of the subject: {', '.join(texts)}"] if texts else []

@@ -56,7 +56,16 @@ class TraceSettings:
             f"{self.severed} severed" if self.severed else "",
             self.direction if self.direction != "denoise" else "",
             "positions together" if self.together else "",
+            self._measured(),
+            "as released" if self.original else "",
             f"{self.samples} samples",
             f"noise {self.noise}" + (f" = {self.noise_level:.4g}" if self.noise_level is not None else ""),
         ]
         return ", ".join(part for part in parts if part)
+
+    def _measured(self) -> str:
+        """The metric, unless it is the answer's probability."""
+        if self.against_each:
+            return f"{self.metric} against each fact's own second answer"
+        against = f" against {self.against!r}" if self.against else ""
+        return self.metric + against if against or self.metric != "prob" else ""
