@@ -48,6 +48,11 @@ def split_names(text: str, option: str) -> list[str]:
     return names
 
 
+def split_places(text: str, option: str) -> list[int | str]:
+    """The parts of a comma-separated option, each once, in order; whole numbers as numbers."""
+    return [int(name) if name.removeprefix("-").isdecimal() else name for name in split_names(text, option)]
+
+
 def split_numbers(text: str, option: str) -> list[int]:
     """The whole numbers of a comma-separated option, each once, in order."""
     names = split_names(text, option)

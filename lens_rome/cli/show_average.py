@@ -13,10 +13,15 @@ from lens_rome.plotting import plot_average, plot_average_heatmap, plot_peak_lay
 from lens_rome.tracing import ROLES, AverageEffects, TraceSet, average_effects, peak_layers, suggest_layers
 
 
-def show_average(console: Console, source: Path, folder: Folder) -> None:
-    """Print the peaks of every kind and role, and write tables and pictures."""
+def show_average(console: Console, source: Path, out: Path) -> None:
+    """Print the peaks of every kind and role of the traces in `source`, and write tables and pictures into `out`.
+
+    Raises:
+        RunError, TraceError: nothing to average there; no folder is made then.
+    """
     traces = TraceSet.load(source)
     averages = average_effects(traces, band="bootstrap")
+    folder = Folder(out)
     console.print(f"\n{len(traces)} facts traced, {len(traces.skipped)} left out.")
     console.print(_peaks(averages))
     _suggest(console, traces)

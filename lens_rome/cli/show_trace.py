@@ -20,6 +20,7 @@ _NAMES = {
     "resid_pre": "hidden state before the block",
     "resid_mid": "hidden state between attention and MLP",
     "post": "MLP neurons",
+    "head": "attention head",
 }
 
 
@@ -66,7 +67,8 @@ def _number(result: TraceResult, score: float) -> str:
 def _panel_name(result: TraceResult) -> str:
     window = result.settings.window
     together = f" ({window} layers together)" if window > 1 else ""
-    return _NAMES[result.settings.kind] + together
+    head = "" if result.settings.head is None else f" {result.settings.head}"
+    return _NAMES[result.settings.kind] + head + together
 
 
 def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
@@ -88,7 +90,7 @@ def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
             table.add_row(Text(label, style=style), *rows)
         console.print(table)
     levels = " ".join(f"{shade} {100 * i // (len(_SHADES) - 1)}%" for i, shade in enumerate(_SHADES) if i)
-    console.print(f"share of the total effect: {levels}; * subject\n", style="dim")
+    console.print(f"share of the {_whole(next(iter(results.values())))}: {levels}; * subject\n", style="dim")
 
 
 def _label(result: TraceResult, pos: int) -> str:
@@ -102,23 +104,39 @@ def _row(result: TraceResult, pos: int, cell: int) -> str:
 
 
 def _shade(result: TraceResult, layer: int, pos: int) -> str:
-    """A character for the share of the total effect that the cell brings back, rounded to a fifth; `?` if untraced."""
+    """A character for the cell's share, rounded to a fifth; blank where it goes the other way, `?` if untraced."""
     effect = float(result.indirect_effects[layer, pos])
     if effect != effect:
         return "?"
-    total = result.clean_score if result.settings.direction == "zero" else result.total_effect
-    share = abs(effect / total) if total and (effect > 0) == (result.top(1)[0][2] > 0) else 0.0
+    share = _share(result, effect) or 0.0
     return _SHADES[max(0, min(len(_SHADES) - 1, round(share * (len(_SHADES) - 1))))]
 
 
+def _share(result: TraceResult, effect: float) -> float | None:
+    """What part of the total effect a cell brings back or, where clean states are replaced, takes away; of the clean
+    score where states are zeroed. None where there is nothing to share.
+    """
+    sign, total = 1 if result.settings.direction == "denoise" else -1, result.total_effect
+    if result.settings.direction == "zero":
+        total = result.clean_score
+    return sign * effect / total if total else None
+
+
+def _whole(result: TraceResult) -> str:
+    return "clean score" if result.settings.direction == "zero" else "total effect"
+
+
 def _best_cells(results: Mapping[str, TraceResult], top: int) -> Table:
-    table = plain_table("best cells", "token", "layers", "score", "share of the total effect")
+    table = plain_table(
+        "best cells", "token", "layers", "score", f"share of the {_whole(next(iter(results.values())))}"
+    )
     for kind, result in results.items():
         n_layers = result.scores.shape[0]
         for layer, pos, effect in result.top(top):
             begin, end = window_layers(layer, result.settings.window, n_layers)
             layers = str(begin) if end - begin == 1 else f"{begin}–{end - 1}"
-            share = f"{effect / result.total_effect:.0%}" if result.total_effect else "–"
+            share = _share(result, effect)
+            told = "–" if share is None else f"{share:.0%}"
             label = escape(_label(result, pos))
-            table.add_row(_NAMES[kind], label, layers, _number(result, result.baseline + effect), share)
+            table.add_row(_NAMES[kind], label, layers, _number(result, result.baseline + effect), told)
     return table

@@ -17,6 +17,8 @@ from lens_rome.cli.options import (
     Precision,
     SurfaceName,
     split_names,
+    split_numbers,
+    split_places,
 )
 from lens_rome.cli.output import Folder
 from lens_rome.cli.reporting import CommandError, console, reporting, working
@@ -27,7 +29,7 @@ from lens_rome.cli.trace_many import facts_to_trace, trace_many
 from lens_rome.facts import Fact
 from lens_rome.plotting import plot_trace
 from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_kinds
-from lens_rome.tracing.trace import TraceOptions
+from lens_rome.tracing.options import TraceOptions
 from lens_rome.tracing.window import check_kind, check_window
 
 Traces = Mapping[str, TraceResult]
@@ -72,9 +74,23 @@ def trace(
     window: Annotated[
         int | None,
         typer.Option(
-            "--window", help="Layers restored together by mlp and attn; left out: 10, a fifth in shallow models."
+            "--window",
+            help="Layers restored together by mlp and attn (by any kind that is asked for alone); left out: 10, a "
+            "fifth in shallow models.",
         ),
     ] = None,
+    positions: Annotated[
+        str | None,
+        typer.Option(
+            "--positions",
+            help="Tokens to trace, separated by commas: numbers from 0 (BOS counts), subject_first, subject_last, "
+            "subject, last; left out: all.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option("--layers", help="Layers to trace, separated by commas; left out: all.")
+    ] = None,
+    head: Annotated[int | None, typer.Option("--head", help="The attention head, for --kinds head.")] = None,
     metric: Annotated[str, typer.Option("--metric", help=f"What to measure: {', '.join(METRICS)}.")] = "prob",
     against: Annotated[str | None, typer.Option("--against", help="Second answer, for --metric logit_diff.")] = None,
     direction: Annotated[
@@ -86,8 +102,12 @@ def trace(
     original: Annotated[
         bool, typer.Option("--original", help="Follow the released code in all that changes numbers.")
     ] = False,
-    top: Annotated[int, typer.Option("--top", help="How many of the best cells to print for each kind.")] = 3,
-    count: Annotated[int | None, typer.Option("--count", help="With --facts: only so many of them.")] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many of the best cells to print for each kind.")] = 3,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="With --facts: only so many of them.")] = None,
+    whole_target: Annotated[
+        bool,
+        typer.Option("--whole-target", help="With --facts: trace each target with all its tokens, not the top token."),
+    ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="With --facts: also facts that the model does not know.")
     ] = False,
@@ -110,8 +130,9 @@ def trace(
 
     Many facts, resumable: lens-rome trace --facts atlas --out RUN, then lens-rome trace --average RUN
     """
+    _check_one_task(average, facts, subject, template, target)
     if average is not None:
-        show_average(console(), average, Folder(out or average))
+        show_average(console(), average, out or average)
         return
     asked = split_names(kinds, "--kinds")
     for kind in asked:
@@ -121,6 +142,9 @@ def trace(
         "noise": _noise(noise),
         "samples": samples,
         "window": window,
+        "positions": None if positions is None else split_places(positions, "--positions"),
+        "layers": None if layers is None else split_numbers(layers, "--layers"),
+        "head": head,
         "answer": answer,
         "metric": metric,
         "against": against,
@@ -141,12 +165,15 @@ def trace(
             options,
             count=count,
             known=not everything,
+            target=whole_target,
             shard=shard,
             retry_errors=retry_errors,
         )
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
+    if whole_target:
+        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
     Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
@@ -157,6 +184,15 @@ def trace(
     if folder:
         write_traces(folder, results)
         show_files(screen, folder)
+
+
+def _check_one_task(average: Path | None, facts: str | None, *of_one_fact: str | None) -> None:
+    """`CommandError` where options of two tasks are given: averaging, many facts, one fact."""
+    one = any(given is not None for given in of_one_fact)
+    if average is not None and (facts is not None or one):
+        raise CommandError("--average reads traces that are there; leave out --facts, --subject, --template, --target.")
+    if facts is not None and one:
+        raise CommandError("--facts names the facts; leave out --subject, --template and --target.")
 
 
 def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions) -> dict[str, TraceResult]:

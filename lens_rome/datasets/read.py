@@ -35,7 +35,11 @@ def read_facts(source: str | Path) -> dict[str, Fact]:
     for place, item in enumerate(items):
         try:
             name, fact = read(item, place)
-        except (LensRomeError, KeyError, TypeError, AttributeError) as error:
+        except KeyError as error:
+            raise DatasetError(
+                f"{path.name}: record {_name(item, place)} is not a fact: the key {error} is missing."
+            ) from error
+        except (LensRomeError, TypeError, AttributeError) as error:
             raise DatasetError(f"{path.name}: record {_name(item, place)} is not a fact: {error}") from error
         if name in facts:
             raise DatasetError(f"{path.name}: the id {name!r} is there twice. Give every record its own.")

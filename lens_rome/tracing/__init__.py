@@ -46,3 +46,4 @@ from lens_rome.tracing.trace_facts import trace_facts as trace_facts
 from lens_rome.tracing.trace_set import TraceSet as TraceSet
 from lens_rome.tracing.window import KINDS as KINDS
 from lens_rome.tracing.window import window_layers as window_layers
+from lens_rome.tracing.zeroing import zeroing_effects as zeroing_effects

@@ -25,9 +25,10 @@ from lens_rome.facts import Fact
 from lens_rome.surface import AbstractSurface, Site, check_finite, frozen_parameters
 from lens_rome.tracing.compute import Found, Ways
 from lens_rome.tracing.metrics import Measure
+from lens_rome.tracing.options import TraceOptions, check_fact, check_kinds
 from lens_rome.tracing.plan import Batch, KindPlan
 from lens_rome.tracing.result import TraceResult
-from lens_rome.tracing.trace import TraceOptions, Tracer
+from lens_rome.tracing.trace import Tracer
 from lens_rome.tracing.window import RESIDUALS
 
 States = Mapping[Site, Tensor]
@@ -58,13 +59,13 @@ def approximate_kinds(
     model: Model, fact: Fact, kinds: Sequence[str] = ("resid", "mlp", "attn"), **options: Unpack[TraceOptions]
 ) -> dict[str, TraceResult]:
     """`approximate_trace` for several kinds at once, from the same two runs and one backward pass; by kind."""
-    kinds = list(dict.fromkeys(kinds))
+    kinds = check_kinds(kinds)
     _check(kinds, options)
     # A caller in inference mode could not differentiate; gradients are switched on where they are needed.
     with torch.inference_mode(False), torch.no_grad():
         tracer = Tracer.make(model, kinds, options)
         _check_windows(tracer.plans)
-        batch = Batch((tracer.pose(fact),))
+        batch = Batch((tracer.pose(check_fact(fact)),))
         found = _estimates(tracer.surface, batch, tracer.plans, tracer.ways)
     results = {}
     for plan, each in zip(tracer.plans, found, strict=True):
@@ -76,8 +77,6 @@ def approximate_kinds(
 
 def _check(kinds: Sequence[str], options: TraceOptions) -> None:
     """Raise `TraceError` for what has no first-order estimate."""
-    if not kinds:
-        raise TraceError("no kinds to estimate; give e.g. ('resid', 'mlp', 'attn').")
     if "resid_mid" in kinds:
         raise TraceError(
             "there is no estimate for resid_mid: on a bridge its hook sees only the branch into the MLP, so the "

@@ -32,6 +32,7 @@ def average_effects(
     baseline of *all* facts. The two are equal where each fact has one token of the role; for `subject_middle` and
     `further` the released number also holds how prompts with many such tokens differ from the others. In both, a fact
     with more such tokens counts more. Cells that were not traced are left out of mean and n.
+    Positions that were restored together have one joint score, which counts once for each fact and role.
 
     Args:
         band: `"normal"` for mean ± 1.96·s/√n, with s the sample standard deviation of the role's n own indirect

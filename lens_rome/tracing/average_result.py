@@ -51,7 +51,7 @@ class KindAverage:
     low: Float[np.ndarray, "role layer"]
     high: Float[np.ndarray, "role layer"]
     n: Int[np.ndarray, "role layer"]
-    """Tokens averaged."""
+    """Tokens averaged; facts where positions were restored together."""
     clean: Mean
     corrupted: Mean
     total_effect: Mean

@@ -31,7 +31,7 @@ class Bucket:
         n_layers = results[0].scores.shape[0]
         rows, facts = [np.empty((0, n_layers))], [np.empty(0, dtype=np.int64)]
         for fact, result in enumerate(results):
-            positions = token_roles(result.subject_span, len(result.tokens))[role]
+            positions = _counted(result, token_roles(result.subject_span, len(result.tokens))[role])
             rows.append(result.scores[:, positions].double().cpu().numpy().T)
             facts.append(np.full(len(positions), fact, dtype=np.int64))
         return cls(np.concatenate(rows), np.concatenate(facts), np.array([result.baseline for result in results]))
@@ -78,6 +78,14 @@ class Bucket:
         sums = np.zeros((len(self.baselines), values.shape[1]))
         np.add.at(sums, self.facts, values)
         return sums
+
+
+def _counted(result: TraceResult, positions: list[int]) -> list[int]:
+    """The tokens of a role that count: of positions restored together one, for all hold the same joint score."""
+    if not result.settings.together:
+        return positions
+    traced = ~result.scores.isnan().all(0)
+    return [position for position in positions if traced[position]][:1]
 
 
 def check_weighting(weighting: str) -> None:

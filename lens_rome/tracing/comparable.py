@@ -11,6 +11,7 @@ _ALIKE = (
     "kind",
     "window",
     "metric",
+    "against_each",
     "direction",
     "severed",
     "together",
@@ -21,7 +22,9 @@ _ALIKE = (
     "prepend_bos",
     "model",
 )
-"""Settings that must agree. The noise level may differ (it follows from each fact's subject), so may samples, seed."""
+"""Settings that must agree. The noise level may differ (it follows from each fact's subject), so may samples, seed,
+and the precision of the computation.
+"""
 
 
 def comparable_traces(traces: TraceSet, kind: str) -> dict[str, TraceResult]:
@@ -55,13 +58,25 @@ def check_not_empty(traces: TraceSet) -> None:
 
 def _differences(one: TraceResult, other: TraceResult) -> list[tuple[str, object, object]]:
     pairs = [(name, getattr(one.settings, name), getattr(other.settings, name)) for name in _ALIKE]
+    if not one.settings.against_each:
+        pairs.append(("against", one.settings.against, other.settings.against))
+    pairs.append(("corrupted_spans", _hidden(one), _hidden(other)))
     pairs.append(("n_layers", one.scores.shape[0], other.scores.shape[0]))
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
+def _hidden(result: TraceResult) -> str:
+    """What was corrupted, in a word: where it lies differs from prompt to prompt."""
+    return "other tokens" if result.corrupted_spans else "the subject"
+
+
 def shared_settings(results: Sequence[TraceResult]) -> TraceSettings:
-    """The settings of comparable traces: those of the first, without a noise level where the levels differ."""
+    """The settings of comparable traces: those of the first, without a noise level where the levels differ, and without
+    a second answer where each fact has its own.
+    """
     settings = results[0].settings
+    if settings.against_each:
+        settings = replace(settings, against="")
     levels = {result.settings.noise_level for result in results}
     return settings if len(levels) == 1 else replace(settings, noise_level=None)
 

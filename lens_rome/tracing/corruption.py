@@ -16,6 +16,7 @@ from lens_rome._typing import Tensor
 from lens_rome.errors import TraceError
 from lens_rome.facts import Prompt
 from lens_rome.surface import AbstractSurface
+from lens_rome.tracing.places import is_whole
 
 Drawn = Float[Tensor, "sample token d_model"]
 
@@ -99,18 +100,18 @@ class CorruptAll:
         return corrupted
 
 
-def check_samples(samples: int) -> int:
+def check_samples(samples: object) -> int:
     """`samples` as an int; `TraceError` unless it is a whole number from 1 up."""
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+    if not is_whole(samples) or samples < 1:
         raise TraceError(f"samples must be a whole number from 1 up, got {samples!r}.")
-    return samples
+    return int(samples)
 
 
-def check_seed(seed: int) -> int:
-    """`seed`; `TraceError` unless NumPy's legacy generator takes it."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+def check_seed(seed: object) -> int:
+    """`seed` as an int; `TraceError` unless NumPy's legacy generator takes it."""
+    if not is_whole(seed) or not 0 <= seed < 2**32:
         raise TraceError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}.")
-    return seed
+    return int(seed)
 
 
 def check_drawn(values: Drawn, target: Target, d_model: int) -> Drawn:

@@ -14,10 +14,11 @@ from lens_rome.errors import TraceError
 from lens_rome.facts import Fact, Prompt, answer_tokens, tokenize_prompt
 from lens_rome.surface import AbstractSurface
 from lens_rome.tracing.grid import Window
+from lens_rome.tracing.options import TraceOptions, check_fact
 from lens_rome.tracing.places import find_positions, find_spans
 from lens_rome.tracing.plan import KindPlan
 from lens_rome.tracing.replacement import MeanEmbeddings, SwapSubject, ZeroEmbeddings
-from lens_rome.tracing.trace import TraceOptions, Tracer
+from lens_rome.tracing.trace import Tracer
 
 _SHOWN_RATE = 100e9
 
@@ -85,11 +86,8 @@ def trace_cost(
     Raises:
         TraceError, SurfaceError, SubjectSpanError: as `trace`.
     """
-    kinds = list(dict.fromkeys(kinds))
-    if not kinds:
-        raise TraceError("no kinds to count; give e.g. ('resid', 'mlp', 'attn').")
     tracer = Tracer.make(model, kinds, options)
-    return _Count(tracer, tokenize_prompt(tracer.surface, fact, tracer.options.get("prepend_bos"))).cost()
+    return _Count(tracer, tokenize_prompt(tracer.surface, check_fact(fact), tracer.options.get("prepend_bos"))).cost()
 
 
 class _Count:
@@ -205,7 +203,7 @@ def multiply_adds_per_token(surface: AbstractSurface) -> tuple[int, int]:
 
 def _samples(tracer: Tracer) -> int:
     """Samples of the corruption, without drawing any."""
-    asked, corruption = tracer.options.get("samples", 10), tracer.corruption
+    asked, corruption = int(tracer.options.get("samples", 10)), tracer.corruption
     if tracer.ways.direction == "zero" or isinstance(corruption, ZeroEmbeddings | MeanEmbeddings):
         return 1
     return min(asked, len(corruption.candidates)) if isinstance(corruption, SwapSubject) else asked

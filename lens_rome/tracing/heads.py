@@ -8,7 +8,7 @@ https://arxiv.org/abs/2202.05262, §2.2; head by head: https://arxiv.org/abs/230
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import isnan
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, SupportsIndex, Unpack
 
 import torch
 from jaxtyping import Float
@@ -18,9 +18,10 @@ from lens_rome.errors import TraceError
 from lens_rome.facts import Fact, show_tokens
 from lens_rome.tracing.comparable import gain_sign
 from lens_rome.tracing.compute import compute
+from lens_rome.tracing.options import TraceOptions, check_fact
 from lens_rome.tracing.plan import Batch
-from lens_rome.tracing.result import TraceResult, TraceSettings
-from lens_rome.tracing.trace import TraceOptions, Tracer
+from lens_rome.tracing.result import TraceResult, TraceSettings, check_count
+from lens_rome.tracing.trace import Tracer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,10 +82,10 @@ class HeadTrace:
 
         return pd.DataFrame(list(self._cells()), columns=["layer", "head", "effect"])
 
-    def top(self, k: int = 5) -> list[tuple[int, int, float]]:
+    def top(self, k: SupportsIndex = 5) -> list[tuple[int, int, float]]:
         """The `k` heads that matter most, as `(layer, head, indirect effect)`, in the sense of `TraceResult.top`."""
-        sign = gain_sign(self.settings)
-        return sorted(self._cells(), key=lambda cell: -sign * cell[2])[:k]
+        count, sign = check_count(k), gain_sign(self.settings)
+        return sorted(self._cells(), key=lambda cell: -sign * cell[2])[:count]
 
     def _cells(self) -> Iterator[tuple[int, int, float]]:
         """Layer, head and indirect effect of each traced head."""
@@ -129,7 +130,7 @@ def trace_heads(model: Model, fact: Fact, **options: Unpack[TraceOptions]) -> He
         )
     asked: TraceOptions = {"positions": "last", **options, "head": 0, "together": True}
     tracer = Tracer.make(model, ["head"], asked)
-    question = tracer.pose(fact)
+    question = tracer.pose(check_fact(fact))
     if not question.positions:
         raise TraceError("no positions to trace heads at; leave out positions= for the last token.")
     plans = [replace(tracer.plans[0], head=head) for head in range(tracer.surface.n_heads)]

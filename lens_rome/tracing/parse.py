@@ -1,6 +1,8 @@
 """Short forms of corruptions, for the command line and for quick calls."""
 
 import re
+from numbers import Real
+from typing import SupportsFloat
 
 from lens_rome.errors import TraceError
 from lens_rome.tracing.corruption import AbstractCorruption
@@ -10,7 +12,7 @@ from lens_rome.tracing.replacement import MeanEmbeddings, ZeroEmbeddings
 _NUMBER = r"([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)"
 
 
-def parse_corruption(noise: float | str | AbstractCorruption) -> AbstractCorruption:
+def parse_corruption(noise: SupportsFloat | str | AbstractCorruption) -> AbstractCorruption:
     """A corruption as it is, or one of its short forms.
 
     A number is normal noise of that standard deviation; `"3σ"`, `"3s"` or `"s3"` is three standard deviations of the
@@ -22,7 +24,7 @@ def parse_corruption(noise: float | str | AbstractCorruption) -> AbstractCorrupt
     """
     if isinstance(noise, AbstractCorruption):
         return noise
-    if isinstance(noise, (int, float)) and not isinstance(noise, bool):
+    if isinstance(noise, Real) and not isinstance(noise, bool):
         return GaussianNoise(level=float(noise))
     text = noise.strip() if isinstance(noise, str) else ""
     if text in ("zero", "mean"):

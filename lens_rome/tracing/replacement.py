@@ -1,5 +1,6 @@
 """Corruptions that put other embeddings in the subject's place: those of another subject, zeros, the mean."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,20 +71,23 @@ class SwapSubject(AbstractCorruption):
 
     def _misfit(self, surface: AbstractSurface, target: Target) -> str:
         first, last = target.prompt.subject_span
+        others = [other for other in self.candidates if other.strip() != target.prompt.subject]
         found = []
-        for other in self.candidates[:3]:
+        for other in others[:3]:
             swapped = tokenize_prompt(surface, Fact(other, target.template, "?"), target.prompt.prepend_bos)
             found.append(f"{other!r} has {swapped.subject_span[1] - swapped.subject_span[0]}")
-        more = f" (and {len(self.candidates) - 3} more)" if len(self.candidates) > 3 else ""
+        more = f" (and {len(others) - 3} more)" if len(others) > 3 else ""
+        told = ", ".join(found) + more if found else "no other was given"
         return (
             f"no other subject fits in the place of {target.prompt.subject!r}, which has {last - first} tokens in "
-            f"{target.prompt.marked()}: {', '.join(found)}{more}. Give one of the same token length."
+            f"{target.prompt.marked()}: {told}. Give one of the same token length."
         )
 
     def __str__(self) -> str:
-        return (
-            f"subject swapped for {self.candidates[0]!r}" if len(self.candidates) == 1 else "subject swapped for others"
-        )
+        if len(self.candidates) == 1:
+            return f"subject swapped for {self.candidates[0]!r}"
+        digest = hashlib.sha256("\0".join(self.candidates).encode()).hexdigest()
+        return f"subject swapped for {len(self.candidates)} others (sha {digest[:8]})"
 
 
 @dataclass(frozen=True)

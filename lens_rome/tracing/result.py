@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -11,74 +11,28 @@ from jaxtyping import Float
 from lens_rome._files import load_tensors, save_tensors
 from lens_rome._typing import Tensor
 from lens_rome._warnings import warn_caller
-from lens_rome.errors import FileFormatError
+from lens_rome.errors import FileFormatError, TraceError
 from lens_rome.facts import show_tokens
+from lens_rome.tracing.places import is_whole
+from lens_rome.tracing.settings import TraceSettings as TraceSettings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FILE_KIND = "trace"
+COLUMNS = ("layer", "pos", "token", "is_subject", "score", "indirect_effect", "std")
+"""Of a trace as a data frame."""
 
 
 class WeakTraceWarning(UserWarning):
     """Noise hardly changes the answer, so the differences that a trace shows mean nothing."""
 
 
-@dataclass(frozen=True)
-class TraceSettings:
-    """Everything that determined a trace besides the model's weights."""
-
-    kind: str
-    window: int
-    """Layers restored together."""
-    noise: str
-    """How the subject was corrupted, as it was asked for."""
-    noise_level: float | None
-    """Size that was used, in embedding units (a normal's standard deviation, a uniform's half width); None where the
-    corruption has none.
-    """
-    samples: int
-    """1 in a trace read from a case file, which holds only the mean over its samples."""
-    seed: int | None
-    """None where it is not known: in a trace read from a case file."""
-    prepend_bos: bool
-    model: str
-    surface: str
-    full_length: bool
-    """Whether runs were full length because the model's owner had attached hooks."""
-    precision: str
-    metric: str = "prob"
-    """What was measured; see `tracing.metrics`."""
-    against: str = ""
-    """The second answer of a logit difference."""
-    direction: str = "denoise"
-    """`denoise`: clean states put into corrupted runs. `noise`: corrupted states put into the clean run. `zero`: zeros
-    put into the clean run.
-    """
-    severed: str = ""
-    """`mlp` or `attn` where that path was frozen to its corrupted values at the restored position."""
-    together: bool = False
-    """Whether all traced positions were restored at once; each of their cells then holds the joint score."""
-    head: int | None = None
-    """The attention head of a trace of one head."""
-    original: bool = False
-    """Whether the released code was followed in all that changes numbers."""
-    approximate: bool = False
-    """Whether scores are first-order estimates from gradients and not measured."""
-
-    def summary(self) -> str:
-        """What was done, in one line."""
-        parts = [
-            "approximate" if self.approximate else "",
-            self.kind + (f" {self.head}" if self.head is not None else ""),
-            f"window {self.window}" if self.window > 1 or self.kind not in ("resid", "resid_pre") else "",
-            f"{self.severed} severed" if self.severed else "",
-            self.direction if self.direction != "denoise" else "",
-            "positions together" if self.together else "",
-            f"{self.samples} samples",
-            f"noise {self.noise}" + (f" = {self.noise_level:.4g}" if self.noise_level is not None else ""),
-        ]
-        return ", ".join(part for part in parts if part)
+def check_count(k: object) -> int:
+    """`k` as an int; `TraceError` unless it is a whole number from 1 up."""
+    if not is_whole(k) or k < 1:
+        raise TraceError(f"top(k) takes a whole number from 1 up, got {k!r}.")
+    return int(k)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +149,19 @@ class TraceResult:
             for pos, token in enumerate(self.token_strings)
             if not self.scores[layer, pos].isnan()
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def top(self, k: int = 5) -> list[tuple[int, int, float]]:
+    def top(self, k: SupportsIndex = 5) -> list[tuple[int, int, float]]:
         """The `k` cells that matter most, as `(layer, pos, indirect effect)`: those that bring back most of the
         answer, or that take most of it away where clean states were replaced.
+
+        Raises:
+            TraceError: `k` is not a whole number from 1 up.
         """
+        count = check_count(k)
         sign = self._rises * (1 if self.settings.direction == "denoise" else -1)
         effects = torch.nan_to_num(sign * self.indirect_effects, nan=-torch.inf).flatten()
-        best = effects.topk(min(k, int(torch.isfinite(effects).sum())))
+        best = effects.topk(min(count, int(torch.isfinite(effects).sum())))
         width = self.scores.shape[1]
         return [
             (int(i) // width, int(i) % width, sign * float(v)) for v, i in zip(best.values, best.indices, strict=True)
@@ -280,6 +238,7 @@ class TraceResult:
         lines = [
             f"TraceResult({self.settings.summary()})",
             f"  {show_tokens(self.token_strings, self.subject_span)} → {self.answer!r}",
+            *self._told_spans(),
             f"  {self.settings.metric}: clean {self.clean_score:.3f}, corrupted {self.corrupted_score:.3f}, "
             f"total effect {self.total_effect:.3f}",
         ]
@@ -288,3 +247,8 @@ class TraceResult:
             for layer, pos, effect in self.top(3)
         ]
         return "\n".join(lines)
+
+    def _told_spans(self) -> list[str]:
+        """A line that tells what was corrupted, where it was not the subject."""
+        texts = [repr("".join(self.token_strings[first:last])) for first, last in self.corrupted_spans]
+        return [f"  corrupted instead of the subject: {', '.join(texts)}"] if texts else []

@@ -13,6 +13,8 @@ from lens_rome.errors import TraceError
 from lens_rome.surface import AbstractSurface, as_surface
 from lens_rome.tracing.corruption import AbstractCorruption, Drawn, Target, check_seed
 
+_IN_PLACE = " in place of the embeddings"
+
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingStatistics:
@@ -55,6 +57,9 @@ class EmbeddingStatistics:
         basis, values, _ = torch.linalg.svd(self.covariance)
         return self.mean + standard * values.sqrt() @ basis.T
 
+    def __str__(self) -> str:
+        return f"{self.count} tokens (sha {self.digest[:8]})"
+
 
 @dataclass(frozen=True, eq=False)
 class MultivariateNoise(AbstractCorruption):
@@ -73,7 +78,7 @@ class MultivariateNoise(AbstractCorruption):
         return self.statistics.spread(_standard(surface, target, samples, seed))
 
     def __str__(self) -> str:
-        return f"multivariate normal of {self.statistics.count} tokens"
+        return f"multivariate normal of {self.statistics}" + _IN_PLACE * self.replace
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +111,7 @@ class StudentNoise(AbstractCorruption):
         return torch.from_numpy(np.sqrt((self.degrees - 2) / chi))[..., None] * normal
 
     def __str__(self) -> str:
-        return f"Student t with {self.degrees:g} degrees of freedom of {self.statistics.count} tokens"
+        return f"Student t with {self.degrees:g} degrees of freedom of {self.statistics}" + _IN_PLACE * self.replace
 
 
 def _standard(surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:

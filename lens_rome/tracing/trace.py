@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import SupportsIndex, TypedDict, Unpack
+from typing import SupportsFloat, SupportsIndex, Unpack
 
 import torch
 
@@ -12,8 +12,9 @@ from lens_rome.facts import Fact
 from lens_rome.surface import AbstractSurface, Site, as_surface, owner_hooks
 from lens_rome.tracing.clean_cache import clean_states
 from lens_rome.tracing.compute import MEMORY, Found, Ways, compute
-from lens_rome.tracing.corruption import AbstractCorruption, check_samples, check_seed
+from lens_rome.tracing.corruption import AbstractCorruption
 from lens_rome.tracing.metrics import check_metric
+from lens_rome.tracing.options import TraceOptions, check_fact, check_kinds, check_options
 from lens_rome.tracing.original import check_original, original_window
 from lens_rome.tracing.parse import parse_corruption
 from lens_rome.tracing.places import Positions, Spans
@@ -21,39 +22,17 @@ from lens_rome.tracing.plan import Batch, KindPlan, Question, check_ways, plan_k
 from lens_rome.tracing.result import TraceResult, TraceSettings
 
 
-class TraceOptions(TypedDict, total=False):
-    """The options of `trace` by name, for the functions that hand them on."""
-
-    noise: float | str | AbstractCorruption
-    samples: int
-    window: int | None
-    positions: Positions | None
-    layers: SupportsIndex | Iterable[SupportsIndex] | None
-    head: int | None
-    together: bool
-    answer: str | None
-    metric: str
-    against: str | None
-    direction: str
-    corrupt: Spans | None
-    severed: str | None
-    original: bool
-    seed: int
-    prepend_bos: bool | None
-    memory: float
-
-
 def trace(
     model: Model,
     fact: Fact,
     kind: str = "resid",
     *,
-    noise: float | str | AbstractCorruption = "3σ",
-    samples: int = 10,
-    window: int | None = None,
+    noise: SupportsFloat | str | AbstractCorruption = "3σ",
+    samples: SupportsIndex = 10,
+    window: SupportsIndex | None = None,
     positions: Positions | None = None,
     layers: SupportsIndex | Iterable[SupportsIndex] | None = None,
-    head: int | None = None,
+    head: SupportsIndex | None = None,
     together: bool = False,
     answer: str | None = None,
     metric: str = "prob",
@@ -63,9 +42,9 @@ def trace(
     severed: str | None = None,
     original: bool = False,
     clean_cache: Activations | None = None,
-    seed: int = 1,
+    seed: SupportsIndex = 1,
     prepend_bos: bool | None = None,
-    memory: float = MEMORY,
+    memory: SupportsFloat = MEMORY,
 ) -> TraceResult:
     """Causal trace of one fact: corrupt the subject, restore one site at one position, see how much of the answer
     comes back.
@@ -131,7 +110,7 @@ def trace(
         "prepend_bos": prepend_bos,
         "memory": memory,
     }
-    return _trace(model, fact, [kind], options, clean_cache)[kind]
+    return _trace(model, check_fact(fact), [kind], options, clean_cache)[kind]
 
 
 def trace_kinds(
@@ -139,18 +118,16 @@ def trace_kinds(
 ) -> dict[str, TraceResult]:
     """`trace` for several kinds at once, which share the clean and the corrupted run; by kind.
 
-    Options are those of `trace`; `window` is that of the kinds `mlp` and `attn`.
+    Options are those of `trace`; `window` is that of the kinds `mlp` and `attn`, and of any kind that is traced alone.
     """
-    if not kinds:
-        raise TraceError("no kinds to trace; give e.g. ('resid', 'mlp', 'attn').")
-    return _trace(model, fact, list(dict.fromkeys(kinds)), options)
+    return _trace(model, check_fact(fact), kinds, options)
 
 
 @torch.no_grad()
 def _trace(
     model: Model,
     fact: Fact,
-    kinds: Sequence[str],
+    kinds: Iterable[object],
     options: TraceOptions,
     cache: Activations | None = None,
 ) -> dict[str, TraceResult]:
@@ -179,11 +156,15 @@ class Tracer:
     asked: str
     """The corruption as it was asked for."""
     options: TraceOptions
+    """All of them, those not given at their defaults."""
     notes: tuple[str, ...]
 
     @classmethod
-    def make(cls, model: Model, kinds: Sequence[str], options: TraceOptions, subjects: Sequence[str] = ()) -> "Tracer":
+    def make(
+        cls, model: Model, kinds: Iterable[object], options: TraceOptions, subjects: Sequence[str] = ()
+    ) -> "Tracer":
         """Check all options that do not depend on a fact; `subjects` set the size of noise given in deviations."""
+        kinds, options = check_kinds(kinds), check_options(options)
         surface = as_surface(model)
         corruption = parse_corruption(options.get("noise", "3σ"))
         original = options.get("original", False)
@@ -191,15 +172,14 @@ class Tracer:
             check_original(options, kinds, corruption)
             options = {**options, "prepend_bos": False}
         direction, severed = options.get("direction", "denoise"), options.get("severed")
+        window, head = (None if value is None else int(value) for value in map(options.get, ("window", "head")))
         plans = []
         for kind in kinds:
-            width = options.get("window") if len(kinds) == 1 or kind in ("mlp", "attn") else None
+            width = window if len(kinds) == 1 or kind in ("mlp", "attn") else None
             width = original_window(kind, width) if original else width
-            plans.append(plan_kind(surface, kind, width, options.get("layers"), options.get("head")))
+            plans.append(plan_kind(surface, kind, width, options.get("layers"), head))
         check_ways(direction, severed, kinds)
         check_metric(options.get("metric", "prob"), options.get("against"))
-        check_samples(options.get("samples", 10))
-        check_seed(options.get("seed", 1))
         foreign = owner_hooks(model)
         ways = Ways(
             direction,
@@ -207,17 +187,15 @@ class Tracer:
             options.get("together", False),
             options.get("metric", "prob"),
             original,
-            options.get("memory", MEMORY),
+            float(options.get("memory", MEMORY)),
             bool(foreign),
         )
-        if not ways.memory > 0:
-            raise TraceError(f"memory must be a number of bytes above 0, got {ways.memory!r}.")
         fitted = corruption.fitted(surface, subjects) if subjects else corruption
         notes = (f"runs were full length: hooks at {', '.join(foreign[:3])}",) if foreign else ()
         return cls(surface, tuple(plans), ways, fitted, str(corruption), options, notes)
 
-    def pose(self, fact: Fact, answer: str | None = None) -> Question:
-        """The question that a fact asks, about `answer` if one is given; see `plan.pose`."""
+    def pose(self, fact: Fact, answer: str | None = None, against: str | None = None) -> Question:
+        """The question that a fact asks, about `answer` and `against` if they are given; see `plan.pose`."""
         options = self.options
         if self.ways.original:
             fact = Fact.from_prompt(fact.prompt, fact.subject, fact.target, fact.relation)
@@ -226,12 +204,12 @@ class Tracer:
             self.surface,
             fact,
             None if self.ways.direction == "zero" else corruption,
-            samples=options.get("samples", 10),
-            seed=options.get("seed", 1),
+            samples=int(options.get("samples", 10)),
+            seed=int(options.get("seed", 1)),
             positions=options.get("positions"),
             corrupt=options.get("corrupt"),
             answer=answer if answer is not None else options.get("answer"),
-            against=options.get("against"),
+            against=against if against is not None else options.get("against"),
             prepend_bos=options.get("prepend_bos"),
             two_draws=self.ways.original and self.ways.severed is not None,
         )
@@ -274,7 +252,7 @@ class Tracer:
             noise="none" if zero else self.asked,
             noise_level=None if zero else self.corruption.fitted(surface, [question.fact.subject]).size,
             samples=question.samples,
-            seed=self.options.get("seed", 1),
+            seed=int(self.options.get("seed", 1)),
             prepend_bos=question.prompt.prepend_bos,
             model=surface.model_name,
             surface=surface.name,

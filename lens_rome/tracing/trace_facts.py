@@ -3,13 +3,13 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack
 
 import torch
 from rich.console import Console
@@ -20,12 +20,15 @@ from lens_rome.errors import LensRomeError, TraceError
 from lens_rome.facts import Fact
 from lens_rome.runs import Run, Worker, execute
 from lens_rome.surface.digest import model_digest
+from lens_rome.tracing.options import SharedOptions, TraceOptions, named_answers, named_facts
+from lens_rome.tracing.places import is_whole
 from lens_rome.tracing.plan import Batch, Question, batch_key
 from lens_rome.tracing.result import TraceResult
 from lens_rome.tracing.rows import to_row
-from lens_rome.tracing.trace import TraceOptions, Tracer
+from lens_rome.tracing.trace import Tracer
 from lens_rome.tracing.trace_set import RUN_KIND, TraceSet
 
+T = TypeVar("T")
 Outcome = Mapping[str, TraceResult] | str
 """The traces of a fact by kind, or why there are none."""
 
@@ -33,68 +36,103 @@ Outcome = Mapping[str, TraceResult] | str
 @torch.no_grad()
 def trace_facts(
     model: Model,
-    facts: Sequence[Fact] | Mapping[str, Fact],
+    facts: Sequence[Fact] | Mapping[str, Fact] | Mapping[int, Fact],
     kinds: Sequence[str] = ("resid", "mlp", "attn"),
     *,
     out: str | Path | None = None,
     known: bool = True,
     target: bool = False,
+    against: str | Mapping[str, str] | Mapping[int, str] | None = None,
     chunk_size: int = 16,
     shard: str | None = None,
     retry_errors: bool = False,
     progress: bool = True,
-    **options: Unpack[TraceOptions],
+    **options: Unpack[SharedOptions],
 ) -> TraceSet:
     """Trace many facts. Each equals its own `trace` but for rounding; prompts of equal shape run together.
 
     Noise given in deviations takes those of all the facts' subjects together, as the released code does.
 
     Args:
-        facts: their ids are the keys of a mapping, or their places in a sequence.
+        facts: their ids are the keys of a mapping (numbers become texts), or their places in a sequence.
         kinds: as of `trace`; all share one clean and one corrupted run.
         out: a folder that every finished chunk is written to at once. Called again with the same arguments after an
             interruption, it continues; it can be divided over processes that write to one folder.
-        known: leave out facts that the model does not know: its top token must equal the target, as in the paper
-            (with `target`, each of the target's tokens must be the top token in turn).
+        known: leave out facts that the model does not know: its top token must equal the target, as in the paper,
+            whatever `answer` is traced (with `target`, each of the target's tokens must be the top token in turn).
         target: trace the fact's target with all its tokens instead of the model's top token.
+        against: the second answer of a logit difference: a text for all facts, or a mapping from ids to texts.
         chunk_size: facts that are run and written together; what an interruption costs at most.
         shard: this process's share, such as `"2/8"`; None to take it from torchrun's or SLURM's environment.
         retry_errors: try facts again that failed in an earlier call.
         progress: show a progress bar.
-        **options: those of `trace`; `window` is that of the kinds `mlp` and `attn`.
+        **options: those of `trace`; `window` is that of the kinds `mlp` and `attn`, and of any kind traced alone.
 
     Returns:
-        All that is there so far, including what other processes have written.
+        All that is there so far, including what other processes have written; in the order of `facts`. A fact that
+        cannot be traced is in `skipped` with its error.
 
     Raises:
-        TraceError: no facts, or options that do not fit.
+        TraceError: no facts, or options that do not fit. In memory also the first fact's own error if all have one.
         RunError: `out` holds a run of another model, other facts or other settings; nothing is written then.
     """
-    named = dict(facts) if isinstance(facts, Mapping) else {str(i): fact for i, fact in enumerate(facts)}
-    if not named:
-        raise TraceError("no facts to trace.")
-    if target and options.get("answer") is not None:
-        raise TraceError("target=True traces each fact's own target; leave out answer=.")
-    tracer = Tracer.make(model, list(dict.fromkeys(kinds)), options, [fact.subject for fact in named.values()])
-    job = _Job(tracer, named, known, target)
+    named = named_facts(facts)
+    _check_ways(options, target=target, chunk_size=chunk_size, shard=shard, out=out)
+    others = named_answers(against, named) if isinstance(against, Mapping) else {}
+    second = against if against is None or isinstance(against, str) else next(iter(others.values()))
+    every = TraceOptions(**options, against=second)
+    tracer = Tracer.make(model, kinds, every, [fact.subject for fact in named.values()])
+    job = _Job(tracer, named, known, target, others)
     ids = job.ordered()
     if out is None:
         return _in_memory(job, ids, chunk_size, progress)
     run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=_versions())
     worker = Worker.from_environment(os.environ, shard)
     execute(run, job.rows, chunk_size=chunk_size, worker=worker, retry_errors=retry_errors, progress=progress)
-    return TraceSet.load(out)
+    found = TraceSet.load(out)
+    return TraceSet(_in_order(found.traces, named), _in_order(found.skipped, named))
+
+
+def _check_ways(
+    options: SharedOptions, *, target: bool, chunk_size: object, shard: str | None, out: str | Path | None
+) -> None:
+    """`TraceError` for arguments of `trace_facts` that do not go together."""
+    if target and options.get("answer") is not None:
+        raise TraceError("target=True traces each fact's own target; leave out answer=.")
+    if target and options.get("original"):
+        raise TraceError(
+            "original=True follows the released code, which always traces the model's top token; leave out target=."
+        )
+    if not is_whole(chunk_size) or chunk_size < 1:
+        raise TraceError(f"chunk_size must be a whole number from 1 up, got {chunk_size!r}.")
+    if shard is not None and out is None:
+        raise TraceError(f"shard={shard!r} is a share of a run in a folder; pass out=, the same for all shares.")
+
+
+def _in_order(found: Mapping[str, T], order: Iterable[str]) -> dict[str, T]:
+    return {name: found[name] for name in order if name in found}
 
 
 def _in_memory(job: "_Job", ids: Sequence[str], chunk_size: int, progress: bool) -> TraceSet:
     found: dict[str, Outcome] = {}
+    errors: dict[str, Exception] = {}
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
         task = bar.add_task("tracing", total=len(ids))
         for start in range(0, len(ids), chunk_size):
-            for name, outcome in job.outcomes(ids[start : start + chunk_size]):
-                found[name] = outcome
+            chunk = ids[start : start + chunk_size]
+            with suppress(Exception):  # the fact to blame fails again alone, the others do not
+                for name, outcome in job.outcomes(chunk):
+                    found[name] = outcome
+                    bar.advance(task)
+            for name in [name for name in chunk if name not in found]:
+                try:
+                    found.update(job.outcomes([name]))
+                except Exception as error:
+                    errors[name], found[name] = error, f"error: {type(error).__name__}: {error}"
                 bar.advance(task)
-    ordered = {name: found[name] for name in job.facts if name in found}
+    if len(errors) == len(ids):
+        raise errors[next(iter(job.facts))]
+    ordered = _in_order(found, job.facts)
     traces = {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, str)}
     return TraceSet(traces, {name: outcome for name, outcome in ordered.items() if isinstance(outcome, str)})
 
@@ -116,6 +154,8 @@ class _Job:
     facts: Mapping[str, Fact]
     known: bool
     target: bool
+    against: Mapping[str, str]
+    """The second answer of each fact by id, where they have their own; empty where they have not."""
 
     def ordered(self) -> list[str]:
         """Ids by the length of their prompts, so that prompts of one shape share a chunk; stable otherwise."""
@@ -133,16 +173,20 @@ class _Job:
     def settings(self, chunk_size: int) -> dict[str, Any]:
         """Everything the rows depend on."""
         tracer = self.tracer
-        described = json.dumps([[name, str(fact), fact.template] for name, fact in self.facts.items()])
-        options = {name: _plain(value) for name, value in tracer.options.items() if name != "memory"}
+        # Windows and layers stand there as they were resolved; batches of another size give the same but for rounding.
+        left = ("memory", "window", "layers")
+        options = {name: _plain(value) for name, value in tracer.options.items() if name not in left}
+        if self.against:
+            options["against"] = "of each fact, sha256 " + _sha256(list(self.against.items()))
         return {
             "model": tracer.surface.model_name,
             "weights": model_digest(tracer.surface),
             "surface": tracer.surface.name,
             "hooks": list(tracer.notes),
-            "facts": hashlib.sha256(described.encode()).hexdigest(),
+            "facts": _sha256([[name, str(fact), fact.template] for name, fact in self.facts.items()]),
             "kinds": [plan.kind for plan in tracer.plans],
             "windows": [plan.window for plan in tracer.plans],
+            "layers": list(tracer.plans[0].windows),
             "options": {**options, "noise": tracer.asked},
             "noise_level": tracer.corruption.size,
             "known": self.known,
@@ -163,7 +207,7 @@ class _Job:
         """Trace some facts; those of one shape together, as many at once as memory allows."""
         posed: list[tuple[str, Question]] = []
         for name in ids:
-            question = self._pose(self.facts[name])
+            question = self._pose(name)
             if isinstance(question, str):
                 yield name, question
             else:
@@ -176,25 +220,40 @@ class _Job:
             batch = [first, *islice(same, size - 1)]
             while batch:
                 results = self.tracer.results(Batch(tuple(question for _, question in batch)))
-                yield from zip((name for name, _ in batch), results, strict=True)
+                for (name, _), traces in zip(batch, results, strict=True):
+                    yield name, {kind: self._named(name, result) for kind, result in traces.items()}
                 batch = list(islice(same, size))
 
-    def _pose(self, fact: Fact) -> Question | str:
+    def _named(self, name: str, result: TraceResult) -> TraceResult:
+        """The result with the second answer of this fact in its settings, where facts have their own."""
+        if not self.against:
+            return result
+        return replace(result, settings=replace(result.settings, against=self.against[name], against_each=True))
+
+    def _pose(self, name: str) -> Question | str:
         """The question of a fact, or why it is not asked."""
+        fact = self.facts[name]
         answer = fact.target if self.target else None
-        question = self.tracer.pose(fact, answer)
+        question = self.tracer.pose(fact, answer, self.against.get(name))
         if not self.known:
             return question
         if self.target:
             return question if self._recites(question) else f"the model does not continue with {fact.target!r}"
-        if question.answer == fact.target:
-            return question
-        return f"the model says {question.answer!r}, not {fact.target!r}"
+        says = self._says(question)
+        return question if says == fact.target else f"the model says {says!r}, not {fact.target!r}"
+
+    def _says(self, question: Question) -> str:
+        """The model's top token; run for itself where the question is about an answer that was given."""
+        if self.tracer.options.get("answer") is None:
+            return question.answer
+        surface = self.tracer.surface
+        logits = surface.run(torch.tensor([question.prompt.tokens], device=surface.device))[0, -1]
+        return str(surface.tokenizer.decode([int(logits.argmax())])).strip()
 
     def _recites(self, question: Question) -> bool:
         """Whether each token of the answer is the model's top token in turn."""
         surface = self.tracer.surface
-        tokens = torch.tensor([[*question.prompt.tokens, *question.ids[:-1]]])
+        tokens = torch.tensor([[*question.prompt.tokens, *question.ids[:-1]]], device=surface.device)
         logits = surface.run(tokens)[0, len(question.prompt) - 1 :]
         return logits.argmax(-1).tolist() == list(question.ids)
 
@@ -205,6 +264,10 @@ class _Job:
         kept = 3 + len(self.tracer.plans)
         bytes_a_prompt = tokens * surface.n_layers * surface.d_model * kept * surface.dtype.itemsize
         return max(1, int(self.tracer.ways.memory / bytes_a_prompt))
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _plain(value: object) -> object:

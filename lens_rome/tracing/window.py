@@ -1,6 +1,7 @@
 """Which layers a cell of the grid restores, and at which site."""
 
 from lens_rome.errors import TraceError
+from lens_rome.tracing.places import is_whole
 
 KINDS = {
     "resid": "resid_post",
@@ -49,10 +50,16 @@ def check_kind(kind: str) -> str:
     return KINDS[kind]
 
 
-def check_window(window: int | None, kind: str, n_layers: int) -> int:
+def check_window(window: object, kind: str, n_layers: int) -> int:
     """The window to use; `TraceError` unless it is a positive whole number or None."""
+    found = whole_window(window)
+    return default_window(kind, n_layers) if found is None else found
+
+
+def whole_window(window: object) -> int | None:
+    """`window` as an int, None as it is; `TraceError` unless it is a positive whole number or None."""
     if window is None:
-        return default_window(kind, n_layers)
-    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        return None
+    if not is_whole(window) or window < 1:
         raise TraceError(f"window must be a whole number of layers from 1 up, got {window!r}.")
-    return window
+    return int(window)

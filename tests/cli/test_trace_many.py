@@ -6,8 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import lens_rome as lr
 from lens_rome.tracing import TraceSet
 from tests.cli.conftest import MODEL, Run
+
+pytestmark = pytest.mark.filterwarnings("ignore::lens_rome.tracing.WeakTraceWarning")
 
 FACTS = [
     {"id": name, "subject": name, "template": "The {} is in the city", "target": "E"}
@@ -66,11 +69,36 @@ def test_another_run_in_the_folder_is_refused(run: Run, facts: str) -> None:
         (("trace", "--facts", "none.json", "--out", "r"), "cannot read none.json"),
         (("trace", "--facts", "atlas", "--out", "r", "--model", MODEL), "--facts atlas are facts of the bundled model"),
         (("trace", "--average", "nowhere"), "nowhere"),
+        (("trace", "--average", "r", "--facts", "atlas"), "--average reads traces that are there; leave out --facts"),
+        (("trace", "--average", "r", "--subject", "x"), "--average reads traces that are there"),
+        (("trace", "--facts", "atlas", "--out", "r", "--target", "x"), "--facts names the facts; leave out --subject"),
+        (("trace", "-s", "x", "-t", "{} is", "--whole-target"), "--whole-target is for --facts"),
+        (("trace", "-s", "x", "-t", "{} is", "--layers", "a"), "--layers takes whole numbers"),
     ],
 )
-def test_bad_options_end_in_one_line(run: Run, options: tuple[str, ...], message: str) -> None:
+def test_bad_options_end_in_one_line(run: Run, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
     result = run(*options)
     assert result.exit_code == 1 and message in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [], "nothing is made"
+
+
+@pytest.mark.parametrize("option", ["--top", "--count"])
+def test_counts_below_one_are_refused(run: Run, option: str) -> None:
+    result = run("trace", "--facts", "atlas", "--out", "r", option, "0")
+    assert result.exit_code == 2 and option in result.stderr
+
+
+def test_targets_of_several_tokens_are_traced_whole_if_asked(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "long.json"
+    path.write_text(json.dumps([{**FACTS[0], "target": "French city"}]), encoding="utf-8")
+    given = ("trace", "--facts", path, "--kinds", "resid", "--positions", "subject_last,-1", "--layers", "1,2")
+    result = run(*given, *OPTIONS[:-1], "--out", "top")
+    assert "--whole-target traces and checks all of them" in result.stdout, result.output
+    result = run(*given, *OPTIONS, "--whole-target", "--out", "whole")
+    assert result.exit_code == 0 and "--whole-target" not in result.stdout, result.output
+    (found,) = TraceSet.load(tmp_path / "whole").of_kind("resid").values()
+    assert found.answer == "French city" and len(found.answer_tokens) > 1
+    assert set(found.to_dataframe()["layer"]) == {1, 2} and found.to_dataframe()["pos"].nunique() == 2
 
 
 @pytest.mark.parametrize(
@@ -83,6 +111,7 @@ def test_bad_options_end_in_one_line(run: Run, options: tuple[str, ...], message
         (("--severed", "mlp", "--kinds", "resid"), "The mlp path is severed"),
         (("--noise", "zero"), "zero embeddings"),
         (("--kinds", "resid_pre,post"), "MLP neurons"),
+        (("--kinds", "head", "--head", "1"), "Restored: attention head 1."),
     ],
 )
 def test_a_variant_says_what_it_measured(run: Run, options: tuple[str, ...], words: str) -> None:
@@ -90,3 +119,16 @@ def test_a_variant_says_what_it_measured(run: Run, options: tuple[str, ...], wor
     result = run("trace", *fact, "--model", MODEL, "--samples", "2", *options)
     assert result.exit_code == 0, result.output
     assert words in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(("direction", "whole"), [("noise", "total effect"), ("zero", "clean score")])
+def test_shares_are_of_what_is_taken_away_where_clean_states_are_replaced(run: Run, direction: str, whole: str) -> None:
+    given = ("--subject", "Eiffel Tower", "--template", "The {} is in the city", "--answer", "E", "--kinds", "resid")
+    result = run("trace", *given, "--model", MODEL, "--noise", "0.5", "--samples", "3", "--direction", direction)
+    model = lr.load_model(MODEL)
+    fact = lr.Fact("Eiffel Tower", "The {} is in the city", "E")
+    wanted = lr.trace(model, fact, noise=0.5, samples=3, answer="E", direction=direction)
+    total = wanted.clean_score if direction == "zero" else wanted.total_effect
+    lines = [line for line in result.stdout.splitlines() if line.startswith("hidden state ")]
+    assert [line.split()[-1] for line in lines] == [f"{-effect / total:.0%}" for _, _, effect in wanted.top(3)]
+    assert result.stdout.count(f"share of the {whole}") == 2

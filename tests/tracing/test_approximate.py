@@ -275,5 +275,5 @@ def test_what_has_no_estimate_is_refused_with_the_reason(
 
 
 def test_no_kinds_are_refused(gpt2: Any) -> None:
-    with pytest.raises(TraceError, match="no kinds to estimate; give"):
+    with pytest.raises(TraceError, match="no kinds to trace; give"):
         approximate_kinds(gpt2, FACT, ())

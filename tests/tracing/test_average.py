@@ -237,6 +237,8 @@ def test_an_empty_set_is_refused() -> None:
         ({"noise": "1σ"}, "noise: '3σ' and '1σ'"),
         ({"prepend_bos": False}, "prepend_bos: True and False"),
         ({"model": "other"}, "model: 'synthetic' and 'other'"),
+        ({"against": "Rome"}, "against: '' and 'Rome'"),
+        ({"against_each": True}, "against_each: False and True"),
     ],
 )
 def test_mixed_settings_of_one_kind_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -246,6 +248,13 @@ def test_mixed_settings_of_one_kind_are_refused(changes: dict[str, Any], message
         average_effects(traces)
 
 
+def test_traces_of_other_corrupted_tokens_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    other = replace(random_trace(rng, PLACES[0]), corrupted_spans=((0, 1),))
+    with pytest.raises(TraceError, match="differ in corrupted_spans: 'the subject' and 'other tokens'"):
+        average_effects(set_of(random_trace(rng, PLACES[0]), other))
+
+
 def test_models_of_different_depth_are_refused() -> None:
     rng = np.random.default_rng(0)
     traces = set_of(random_trace(rng, PLACES[0]), random_trace(rng, PLACES[0], n_layers=6))
@@ -253,13 +262,13 @@ def test_models_of_different_depth_are_refused() -> None:
         average_effects(traces)
 
 
-def test_noise_levels_seeds_and_the_second_answer_may_differ() -> None:
+def test_noise_levels_seeds_and_each_facts_own_second_answer_may_differ() -> None:
     rng = np.random.default_rng(0)
-    traces = set_of(
-        random_trace(rng, PLACES[0]), random_trace(rng, PLACES[0], noise_level=0.3, seed=2, against=" Rome", samples=8)
-    )
+    own: dict[str, Any] = {"metric": "logit_diff", "against_each": True}
+    changed = random_trace(rng, PLACES[0], noise_level=0.3, seed=2, against="Rome", samples=8, **own)
+    traces = set_of(random_trace(rng, PLACES[0], against="Paris", **own), changed)
     assert len(comparable_traces(traces, "mlp")) == 2
-    assert average_effects(traces).of_kind("mlp").settings == settings(noise_level=None)
+    assert average_effects(traces).of_kind("mlp").settings == settings(noise_level=None, **own)
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_a_rate_of_nothing_is_refused() -> None:
 
 
 def test_no_kinds_are_refused(gpt2: Any) -> None:
-    with pytest.raises(TraceError, match="no kinds to count; give"):
+    with pytest.raises(TraceError, match="no kinds to trace; give"):
         trace_cost(gpt2, FACT, ())
 
 

@@ -1,5 +1,6 @@
 """The corruption of a subject."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,12 @@ from lens_rome.errors import TraceError
 from lens_rome.surface import as_surface
 from lens_rome.tracing import (
     CorruptSubject,
+    EmbeddingStatistics,
     GaussianNoise,
     MeanEmbeddings,
+    MultivariateNoise,
+    StudentNoise,
+    SwapSubject,
     UniformNoise,
     ZeroEmbeddings,
     draw_noise,
@@ -146,3 +151,19 @@ def test_a_level_that_is_no_level_is_refused(bad: float) -> None:
 def test_a_deviation_of_no_subjects_is_refused(gpt2: Any) -> None:
     with pytest.raises(TraceError, match="no subjects to take the embeddings' deviation from"):
         subject_deviation(as_surface(gpt2), [])
+
+
+def test_corruptions_that_differ_are_called_differently(gpt2: Any) -> None:
+    """Run folders and averages tell them apart by their names."""
+    statistics = [EmbeddingStatistics.collect(gpt2, [text]) for text in ("The Eiffel Tower", "The tower Eiffel")]
+    made = [
+        SwapSubject("Rome"),
+        SwapSubject(("Rome", "Paris")),
+        SwapSubject(("Rome", "London")),
+        *(MultivariateNoise(each, replace=way) for each in statistics for way in (False, True)),
+        *(StudentNoise(each, replace=way) for each in statistics for way in (False, True)),
+    ]
+    names = [str(each) for each in made]
+    assert len(set(names)) == len(names)
+    assert re.fullmatch(r"subject swapped for 2 others \(sha [0-9a-f]{8}\)", names[1])
+    assert names[4].endswith(f"(sha {statistics[0].digest[:8]}) in place of the embeddings")

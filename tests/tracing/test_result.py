@@ -175,3 +175,18 @@ def test_a_trace_without_noise_warns_that_it_shows_nothing(gpt2: Any) -> None:
     assert result.scores.shape == (N_LAYERS, len(result.tokens))
     # All runs are the clean run, up to the rounding of other batch sizes.
     assert (result.scores - result.clean_score).abs().max() < 1e-12
+
+
+def test_the_summary_tells_what_is_not_usual() -> None:
+    usual = made_up().settings
+    assert usual.summary() == "mlp, window 2, 2 samples, noise 3σ = 0.4"
+    told = replace(usual, metric="logit_diff", against="Rome", original=True).summary()
+    assert told == "mlp, window 2, logit_diff against 'Rome', as released, 2 samples, noise 3σ = 0.4"
+    each = replace(usual, metric="logit_diff", against="Rome", against_each=True)
+    assert "logit_diff against each fact's own second answer" in each.summary()
+
+
+def test_the_text_of_a_result_tells_what_was_corrupted_instead_of_the_subject() -> None:
+    assert "instead of the subject" not in repr(made_up())
+    told = repr(replace(made_up(), corrupted_spans=((0, 1), (2, 3))))
+    assert "corrupted instead of the subject: '<s>', ' is'" in told

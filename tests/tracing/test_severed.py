@@ -15,7 +15,8 @@ FACTS = {name: Fact(name, "The {} is", "E") for name in ("Eiffel Tower", "Steve 
 
 
 def traced(model: Any, severed: str | None, kinds: tuple[str, ...] = ("resid",), **more: Any) -> TraceSet:
-    return trace_facts(model, FACTS, kinds, noise=0.7, samples=2, known=False, progress=False, severed=severed, **more)
+    options = {"noise": 0.7, "samples": 2, "known": False, "progress": False, **more}
+    return trace_facts(model, FACTS, kinds, severed=severed, **options)
 
 
 def test_each_condition_is_the_average_of_its_set(gpt2: Any) -> None:
@@ -47,3 +48,21 @@ def test_sets_that_cannot_be_compared_are_refused(gpt2: Any) -> None:
         severed_effects([TraceSet({})])
     with pytest.raises(TraceError, match="role"):
         severed_effects([plain], role="middle")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"noise": 0.6}, "noise of 'Eiffel Tower' is '0.7' and '0.6'"),
+        ({"samples": 3}, "samples of"),
+        ({"seed": 2}, "seed of"),
+        ({"metric": "logprob"}, "metric of"),
+        ({"window": 2}, "window of"),
+        ({"answer": "Rome"}, "answer of"),
+        ({"corrupt": ["is"]}, "corrupted_spans of"),
+    ],
+    ids=str,
+)
+def test_sets_that_differ_in_more_than_the_path_are_refused(gpt2: Any, change: dict[str, Any], what: str) -> None:
+    with pytest.raises(TraceError, match=f"differ in more than the severed path: {what}"):
+        severed_effects([traced(gpt2, None), traced(gpt2, "mlp", **change)])

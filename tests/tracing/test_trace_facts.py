@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from lens_rome.errors import FileFormatError, RunError, TraceError
+from lens_rome.errors import FileFormatError, LensRomeError, RunError, TraceError
 from lens_rome.facts import Fact
 from lens_rome.surface import as_surface
 from lens_rome.tracing import TraceSet, subject_deviation, trace, trace_facts
@@ -183,6 +183,26 @@ def test_no_facts_and_answers_beside_targets_are_refused(gpt2: Any) -> None:
         trace_facts(gpt2, [])
     with pytest.raises(TraceError, match="leave out answer="):
         trace_facts(gpt2, FACTS, target=True, answer="Rome")
+    with pytest.raises(TraceError, match="always traces the model's top token; leave out target="):
+        trace_facts(gpt2, FACTS, target=True, original=True)
+
+
+def test_a_fact_that_fails_in_memory_is_skipped_with_its_error_as_in_a_folder(gpt2: Any, tmp_path: Path) -> None:
+    long = Fact("Steve Jobs", "{} " + "was the founder of " * 40, "E")
+    facts = {"long": long, **FACTS}
+    here = trace_facts(gpt2, facts, ("resid",), chunk_size=3, **OPTIONS)
+    there = trace_facts(gpt2, facts, ("resid",), chunk_size=3, out=tmp_path / "run", **OPTIONS)
+    assert here.skipped == there.skipped and here.skipped["long"].startswith("error: ")
+    assert_same(here, there, 1e-6)
+    with pytest.raises(LensRomeError, match="the model's context holds"):
+        trace_facts(gpt2, {"long": long}, ("resid",), **OPTIONS)
+
+
+def test_traces_are_in_the_order_of_the_facts_and_keys_are_texts(gpt2: Any, tmp_path: Path) -> None:
+    numbered = dict(enumerate(FACTS.values(), 5))
+    here = trace_facts(gpt2, numbered, ("resid",), **OPTIONS)
+    there = trace_facts(gpt2, numbered, ("resid",), out=tmp_path / "run", chunk_size=2, **OPTIONS)
+    assert list(here.traces) == list(there.traces) == ["5", "6", "7", "8", "9"]
 
 
 def test_a_row_that_is_no_trace_is_refused(gpt2: Any, tmp_path: Path) -> None:

@@ -1,0 +1,44 @@
+"""A set of traces as a folder and as a data frame."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from lens_rome.errors import RunError
+from lens_rome.tracing import TraceSet
+from tests.tracing.random_traces import random_set
+
+TRACES = TraceSet(random_set(0).traces, {"b": "the model says 'x', not 'y'", "a": "error: TraceError: no such"})
+
+
+def test_a_saved_set_loads_as_it_was(tmp_path: Path) -> None:
+    TRACES.save(tmp_path / "run")
+    found = TraceSet.load(tmp_path / "run")
+    assert list(found.traces) == list(TRACES.traces) and found.skipped == TRACES.skipped
+    for name, traces in TRACES.traces.items():
+        for kind, result in traces.items():
+            other = found.traces[name][kind]
+            assert other.settings == result.settings and other.describe() == result.describe()
+            torch.testing.assert_close(other.sample_scores, result.sample_scores, rtol=0, atol=1e-6, equal_nan=True)
+
+
+def test_saving_twice_writes_once_and_another_set_is_refused(tmp_path: Path) -> None:
+    TRACES.save(tmp_path / "run")
+    TRACES.save(tmp_path / "run")
+    assert len(list((tmp_path / "run").glob("part-*"))) == 1
+    with pytest.raises(RunError, match="other settings"):
+        random_set(1).save(tmp_path / "run")
+    with pytest.raises(RunError, match="at least one id"):
+        TraceSet({}).save(tmp_path / "none")
+
+
+def test_the_data_frame_holds_that_of_every_trace() -> None:
+    frame = TRACES.to_dataframe()
+    assert list(frame.columns[:2]) == ["id", "kind"]
+    for (name, kind), rows in frame.groupby(["id", "kind"], sort=False):
+        expected = TRACES.traces[str(name)][str(kind)].to_dataframe()
+        pd.testing.assert_frame_equal(rows.drop(columns=["id", "kind"]).reset_index(drop=True), expected)
+    assert len(frame) == sum(len(r.to_dataframe()) for found in TRACES.traces.values() for r in found.values())
+    assert list(TraceSet({}).to_dataframe().columns) == list(frame.columns)
