@@ -94,9 +94,7 @@ class Loop:
         return time / len(chosen) * (len(cells) + (0 if severed else 2))
 
 
-def compare(
-    model, fact: lr.Fact, title: str, options: argparse.Namespace, window: int | None, some: int | None
-) -> None:
+def compare(model, fact: lr.Fact, title: str, options, window: int | None = None, some: int | None = None) -> None:
     """Print one line for each job."""
     surface, loop = as_surface(model), Loop(model, fact)
     length, first = len(loop.prompt), loop.prompt.subject_span[0]
