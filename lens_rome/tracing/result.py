@@ -225,7 +225,9 @@ class TraceResult:
         for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
             values[name] = tuple(values[name])
         values["corrupted_spans"] = tuple(tuple(span) for span in values["corrupted_spans"])
-        return cls(**{**values, "settings": TraceSettings(**values["settings"]), **tensors})
+        values["settings"] = TraceSettings(**values["settings"])
+        values.update(tensors)
+        return cls(**values)
 
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""

@@ -58,11 +58,14 @@ def test_each_fact_may_have_its_own_second_answer(gpt2: Any, gpt2_case: Case, tm
 
 
 def test_options_left_out_and_options_given_at_their_defaults_are_one_run(gpt2: Any, tmp_path: Path) -> None:
-    given = {"samples": 10, "window": None, "noise": "s3", "layers": range(4), "seed": 1, "metric": "prob"}
-    trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False)
+    given: dict[str, Any] = {"samples": 10, "window": None, "noise": "s3", "seed": 1, "metric": "prob"}
+    given |= {"layers": iter(range(4)), "positions": ["last"]}
+    trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, positions="last")
     trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, **given)
     with pytest.raises(RunError, match="layers"):
-        trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, layers=1)
+        trace_facts(
+            gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, positions="last", layers=1
+        )
 
 
 def test_what_does_not_depend_on_the_fact_is_computed_once(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
