@@ -68,8 +68,9 @@ class EvalRecord:
         except FactError as error:
             raise FactError(f"record {case}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
+            wrong = f"the key {error} is missing" if isinstance(error, KeyError) else repr(error)
             raise FactError(
-                f"record {case} is not in the CounterFact schema: {error!r}. It needs case_id, requested_rewrite "
+                f"record {case} is not in the CounterFact schema: {wrong}. It needs case_id, requested_rewrite "
                 "(prompt, subject, target_new.str, target_true.str) and lists of prompts."
             ) from error
 

@@ -63,9 +63,9 @@ def approximate_kinds(
     _check(kinds, options)
     # A caller in inference mode could not differentiate; gradients are switched on where they are needed.
     with torch.inference_mode(False), torch.no_grad():
-        tracer = Tracer.make(model, kinds, options)
+        tracer = Tracer.make(model, kinds, options, [check_fact(fact).subject])
         _check_windows(tracer.plans)
-        batch = Batch((tracer.pose(check_fact(fact)),))
+        batch = Batch((tracer.pose(fact),))
         found = _estimates(tracer.surface, batch, tracer.plans, tracer.ways)
     results = {}
     for plan, each in zip(tracer.plans, found, strict=True):

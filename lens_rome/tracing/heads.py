@@ -129,8 +129,8 @@ def trace_heads(model: Model, fact: Fact, **options: Unpack[TraceOptions]) -> He
             "trace_heads gives one number a head, so positions are restored together. Call it for each position."
         )
     asked: TraceOptions = {"positions": "last", **options, "head": 0, "together": True}
-    tracer = Tracer.make(model, ["head"], asked)
-    question = tracer.pose(check_fact(fact))
+    tracer = Tracer.make(model, ["head"], asked, [check_fact(fact).subject])
+    question = tracer.pose(fact)
     if not question.positions:
         raise TraceError("no positions to trace heads at; leave out positions= for the last token.")
     plans = [replace(tracer.plans[0], head=head) for head in range(tracer.surface.n_heads)]

@@ -1,6 +1,6 @@
 """What a caller may hand to `trace` and its kin, checked in one place before anything runs."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, SupportsFloat, SupportsIndex, TypedDict, cast
 
@@ -87,6 +87,9 @@ def check_options(options: Mapping[str, object]) -> TraceOptions:
         raise TraceError(
             f"corrupt takes texts and ranges (first, last) of positions in a list, got {found['corrupt']!r}."
         )
+    for name in ("positions", "layers", "corrupt"):
+        if isinstance(found[name], Iterator):
+            found[name] = list(found[name])  # it is read for every kind and fact
     found["samples"], found["seed"] = check_samples(found["samples"]), check_seed(found["seed"])
     found["window"], found["head"] = whole_window(found["window"]), _head(found["head"])
     found["memory"] = _memory(found["memory"])

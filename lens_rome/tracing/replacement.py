@@ -1,11 +1,14 @@
 """Corruptions that put other embeddings in the subject's place: those of another subject, zeros, the mean."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
+from lens_rome._typing import Tensor
 from lens_rome.errors import LensRomeError, TraceError
 from lens_rome.facts import Fact, tokenize_prompt
 from lens_rome.surface import AbstractSurface
@@ -106,9 +109,19 @@ class ZeroEmbeddings(AbstractCorruption):
 class MeanEmbeddings(AbstractCorruption):
     """The subject's token embeddings are the mean over the whole vocabulary: one sample, no chance."""
 
+    mean: Float[Tensor, " d_model"] | None = field(default=None, compare=False, repr=False)
+    """Of one model's embeddings; None until it is fitted."""
+
+    def fitted(self, surface: AbstractSurface, subjects: Sequence[str]) -> "MeanEmbeddings":  # noqa: ARG002
+        """With the mean of this model's vocabulary, which is read once for all facts."""
+        if self.mean is not None:
+            return self
+        return MeanEmbeddings(surface.embeddings(torch.arange(int(surface.cfg.d_vocab))).cpu().double().mean(0))
+
     def draw(self, surface: AbstractSurface, target: Target, samples: int, seed: int) -> Drawn:  # noqa: ARG002
         """One sample of the mean at each position."""
-        mean = surface.embeddings(torch.arange(int(surface.cfg.d_vocab))).cpu().double().mean(0)
+        mean = self.fitted(surface, ()).mean
+        assert mean is not None
         return mean.expand(1, len(target.positions), -1).clone()
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """What a causal trace found."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FILE_KIND = "trace"
+_TENSORS = ("sample_scores", "corrupted_samples")
 COLUMNS = ("layer", "pos", "token", "is_subject", "score", "indirect_effect", "std")
 """Of a trace as a data frame."""
 
@@ -169,7 +171,7 @@ class TraceResult:
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one safetensors file."""
-        tensors = {"sample_scores": self.sample_scores, "corrupted_samples": self.corrupted_samples}
+        tensors = {name: getattr(self, name) for name in _TENSORS}
         return save_tensors(path, _FILE_KIND, tensors, json.loads(json.dumps(self.describe(), default=list)))
 
     @classmethod
@@ -181,12 +183,7 @@ class TraceResult:
         """
         tensors, header = load_tensors(path, _FILE_KIND)
         try:
-            values: dict[str, Any] = {k: value for k, value in header.items() if k not in ("kind", "format_version")}
-            for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
-                values[name] = tuple(values[name])
-            values["corrupted_spans"] = tuple(tuple(span) for span in values["corrupted_spans"])
-            values |= {"settings": TraceSettings(**values["settings"]), **tensors}
-            return cls(**values)
+            return cls.from_described(header, **tensors)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise FileFormatError(f"{path} is not a complete trace: {error}.") from error
 
@@ -217,21 +214,24 @@ class TraceResult:
 
         return load_case(path, model=model, noise=noise, original=original)
 
+    @classmethod
+    def from_described(cls, described: Mapping[str, Any], **tensors: Tensor) -> "TraceResult":
+        """Inverse of `describe`, with the tensors by name; `described` may hold other keys too.
+
+        Raises:
+            KeyError, TypeError, AttributeError, ValueError: something is missing or of another type.
+        """
+        values: dict[str, Any] = {each.name: described[each.name] for each in fields(cls) if each.name not in _TENSORS}
+        for name in ("tokens", "token_strings", "subject_span", "answer_tokens", "notes"):
+            values[name] = tuple(values[name])
+        values["corrupted_spans"] = tuple(tuple(span) for span in values["corrupted_spans"])
+        values["settings"] = TraceSettings(**values["settings"])
+        values.update(tensors)
+        return cls(**values)
+
     def describe(self) -> dict[str, Any]:
         """All fields but the tensors, for JSON."""
-        names = (
-            "clean_score",
-            "prompt",
-            "subject",
-            "tokens",
-            "token_strings",
-            "subject_span",
-            "answer",
-            "answer_tokens",
-            "target",
-            "notes",
-            "corrupted_spans",
-        )
+        names = [each.name for each in fields(self) if each.name not in (*_TENSORS, "settings")]
         return {**{name: getattr(self, name) for name in names}, "settings": asdict(self.settings)}
 
     def __repr__(self) -> str:

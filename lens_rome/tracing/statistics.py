@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -54,8 +55,14 @@ class EmbeddingStatistics:
 
     def spread(self, standard: Drawn) -> Drawn:
         """Standard normal draws turned into draws with this mean and covariance."""
+        basis, deviations = self._axes
+        return self.mean + standard * deviations @ basis.T
+
+    @cached_property
+    def _axes(self) -> tuple[Float[Tensor, "d_model d_model"], Float[Tensor, " d_model"]]:
+        """Principal axes and deviations along them: cubic in `d_model`, so once for all facts."""
         basis, values, _ = torch.linalg.svd(self.covariance)
-        return self.mean + standard * values.sqrt() @ basis.T
+        return basis, values.sqrt()
 
     def __str__(self) -> str:
         return f"{self.count} tokens (sha {self.digest[:8]})"

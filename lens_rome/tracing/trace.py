@@ -131,7 +131,7 @@ def _trace(
     options: TraceOptions,
     cache: Activations | None = None,
 ) -> dict[str, TraceResult]:
-    tracer = Tracer.make(model, kinds, options)
+    tracer = Tracer.make(model, kinds, options, [fact.subject])
     question = tracer.pose(fact)
     states = None
     if cache is not None:

@@ -176,6 +176,8 @@ class _Job:
         # Windows and layers stand there as they were resolved; batches of another size give the same but for rounding.
         left = ("memory", "window", "layers")
         options = {name: _plain(value) for name, value in tracer.options.items() if name not in left}
+        if isinstance(options["positions"], (str, int)):
+            options["positions"] = [options["positions"]]
         if self.against:
             options["against"] = "of each fact, sha256 " + _sha256(list(self.against.items()))
         return {
@@ -274,6 +276,8 @@ def _plain(value: object) -> object:
     """An option for a manifest."""
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
+    if is_whole(value):
+        return int(value)
     if isinstance(value, (list, tuple, set, range)):
         return [_plain(item) for item in value]
     return repr(value)

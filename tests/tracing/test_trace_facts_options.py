@@ -8,7 +8,8 @@ import torch
 
 from lens_rome.errors import RunError, TraceError
 from lens_rome.facts import Fact
-from lens_rome.tracing import average_effects, trace, trace_facts
+from lens_rome.surface import as_surface
+from lens_rome.tracing import EmbeddingStatistics, MultivariateNoise, average_effects, trace, trace_facts
 from tests.helpers import Case
 from tests.tracing.test_trace_facts import FACTS, OPTIONS
 
@@ -57,8 +58,32 @@ def test_each_fact_may_have_its_own_second_answer(gpt2: Any, gpt2_case: Case, tm
 
 
 def test_options_left_out_and_options_given_at_their_defaults_are_one_run(gpt2: Any, tmp_path: Path) -> None:
-    given = {"samples": 10, "window": None, "noise": "s3", "layers": range(4), "seed": 1, "metric": "prob"}
-    trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False)
+    given: dict[str, Any] = {"samples": 10, "window": None, "noise": "s3", "seed": 1, "metric": "prob"}
+    given |= {"layers": iter(range(4)), "positions": ["last"]}
+    trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, positions="last")
     trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, **given)
     with pytest.raises(RunError, match="layers"):
-        trace_facts(gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, layers=1)
+        trace_facts(
+            gpt2, FACTS, ("resid",), out=tmp_path / "run", known=False, progress=False, positions="last", layers=1
+        )
+
+
+def test_what_does_not_depend_on_the_fact_is_computed_once(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = EmbeddingStatistics.collect(gpt2, ["The Eiffel Tower is in Paris"])
+    factored, read = torch.linalg.svd, type(as_surface(gpt2)).embeddings
+    calls: list[str] = []
+
+    def svd(*given: Any) -> Any:
+        calls.append("svd")
+        return factored(*given)
+
+    def embeddings(surface: Any, ids: torch.Tensor) -> torch.Tensor:
+        calls.extend(["mean"] * (len(ids) == surface.cfg.d_vocab))
+        return read(surface, ids)
+
+    monkeypatch.setattr(torch.linalg, "svd", svd)
+    monkeypatch.setattr(type(as_surface(gpt2)), "embeddings", embeddings)
+    options = {**OPTIONS, "positions": "last"}
+    trace_facts(gpt2, FACTS, ("resid", "mlp"), **{**options, "noise": MultivariateNoise(statistics)})
+    trace_facts(gpt2, FACTS, ("resid", "mlp"), **{**options, "noise": "mean"})
+    assert calls == ["svd", "mean"]

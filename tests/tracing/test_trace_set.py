@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
 from lens_rome.errors import RunError
 from lens_rome.tracing import TraceSet
-from tests.tracing.random_traces import random_set
+from lens_rome.tracing.rows import from_row, to_row
+from tests.tracing.random_traces import made_of, random_set
 
 TRACES = TraceSet(random_set(0).traces, {"b": "the model says 'x', not 'y'", "a": "error: TraceError: no such"})
 
@@ -22,6 +24,18 @@ def test_a_saved_set_loads_as_it_was(tmp_path: Path) -> None:
             other = found.traces[name][kind]
             assert other.settings == result.settings and other.describe() == result.describe()
             torch.testing.assert_close(other.sample_scores, result.sample_scores, rtol=0, atol=1e-6, equal_nan=True)
+
+
+@pytest.mark.parametrize("direction", ["denoise", "noise"])
+def test_cells_that_equal_the_run_they_start_from_equal_it_after_reading(direction: str) -> None:
+    start = 0.1 if direction == "denoise" else 0.7  # neither is a float32
+    scores = np.array([[start, 0.3], [np.nan, start]])
+    result = made_of(scores, 0.1, (0, 1), clean=0.7, direction=direction)
+    found = from_row(to_row(result))
+    assert torch.equal(found.sample_scores[0, 0], result.sample_scores[0, 0])
+    assert torch.equal(found.sample_scores[1, 1], result.sample_scores[1, 1])
+    assert torch.equal(found.sample_scores[0, 1], result.sample_scores[0, 1].float().double())
+    assert found.sample_scores[1, 0].isnan().all()
 
 
 def test_saving_twice_writes_once_and_another_set_is_refused(tmp_path: Path) -> None:
