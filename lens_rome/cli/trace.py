@@ -134,10 +134,7 @@ def trace(
     if average is not None:
         show_average(console(), average, out or average)
         return
-    asked = split_names(kinds, "--kinds")
-    for kind in asked:
-        check_kind(kind)
-        check_window(window, kind, 1)
+    asked = _kinds(kinds, window)
     options: TraceOptions = {
         "noise": _noise(noise),
         "samples": samples,
@@ -177,8 +174,14 @@ def trace(
     Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
-    fact = _fact(loaded, subject, template, target, bos)
-    results = run_traces(loaded, fact, asked, options)
+    _trace_one(loaded, _fact(loaded, subject, template, target, bos), asked, options, top, folder)
+
+
+def _trace_one(
+    loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions, top: int, folder: Folder | None
+) -> None:
+    """Trace, show and write one fact."""
+    results = run_traces(loaded, fact, kinds, options)
     screen = console()
     show_traces(screen, results, top)
     if folder:
@@ -238,6 +241,15 @@ def _fact(loaded: Loaded, subject: str, template: str, target: str | None, bos: 
     fact = Fact(subject, template, "?")
     # A line break or a space as the model's next token cannot be a target; the placeholder then stays.
     return Fact(subject, template, loaded.next_word(fact.prompt, bos) or "?")
+
+
+def _kinds(text: str, window: int | None) -> list[str]:
+    """The kinds asked for, checked with their window before a model is loaded."""
+    kinds = split_names(text, "--kinds")
+    for kind in kinds:
+        check_kind(kind)
+        check_window(window, kind, 1)
+    return kinds
 
 
 def _noise(text: str) -> float | str:
