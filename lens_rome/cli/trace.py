@@ -130,7 +130,7 @@ def trace(
 
     Many facts, resumable: lens-rome trace --facts atlas --out RUN, then lens-rome trace --average RUN
     """
-    _check_one_task(average, facts, subject, template, target)
+    _check_one_task(average, facts, whole_target, subject, template, target)
     if average is not None:
         show_average(console(), average, out or average)
         return
@@ -153,9 +153,8 @@ def trace(
     }
     if facts is not None:
         given = facts_to_trace(facts, out, answer)
-        loaded = load(model, surface, device, dtype)
         trace_many(
-            loaded,
+            load(model, surface, device, dtype),
             given,
             asked,
             out or Path(),
@@ -169,8 +168,6 @@ def trace(
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
-    if whole_target:
-        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
     Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
@@ -189,8 +186,10 @@ def _trace_one(
         show_files(screen, folder)
 
 
-def _check_one_task(average: Path | None, facts: str | None, *of_one_fact: str | None) -> None:
+def _check_one_task(average: Path | None, facts: str | None, whole_target: bool, *of_one_fact: str | None) -> None:
     """`CommandError` where options of two tasks are given: averaging, many facts, one fact."""
+    if whole_target and facts is None:
+        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
     one = any(given is not None for given in of_one_fact)
     if average is not None and (facts is not None or one):
         raise CommandError("--average reads traces that are there; leave out --facts, --subject, --template, --target.")
