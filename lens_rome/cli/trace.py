@@ -130,14 +130,11 @@ def trace(
 
     Many facts, resumable: lens-rome trace --facts atlas --out RUN, then lens-rome trace --average RUN
     """
-    _check_one_task(average, facts, subject, template, target)
+    _check_one_task(average, facts, whole_target, subject, template, target)
     if average is not None:
         show_average(console(), average, out or average)
         return
-    asked = split_names(kinds, "--kinds")
-    for kind in asked:
-        check_kind(kind)
-        check_window(window, kind, 1)
+    asked = _kinds(kinds, window)
     options: TraceOptions = {
         "noise": _noise(noise),
         "samples": samples,
@@ -156,9 +153,8 @@ def trace(
     }
     if facts is not None:
         given = facts_to_trace(facts, out, answer)
-        loaded = load(model, surface, device, dtype)
         trace_many(
-            loaded,
+            load(model, surface, device, dtype),
             given,
             asked,
             out or Path(),
@@ -172,13 +168,17 @@ def trace(
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
-    if whole_target:
-        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
     Fact(subject, template, "?")  # Refuses a bad template before a model is loaded.
     folder = Folder(out) if out else None
     loaded = load(model, surface, device, dtype)
-    fact = _fact(loaded, subject, template, target, bos)
-    results = run_traces(loaded, fact, asked, options)
+    _trace_one(loaded, _fact(loaded, subject, template, target, bos), asked, options, top, folder)
+
+
+def _trace_one(
+    loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions, top: int, folder: Folder | None
+) -> None:
+    """Trace, show and write one fact."""
+    results = run_traces(loaded, fact, kinds, options)
     screen = console()
     show_traces(screen, results, top)
     if folder:
@@ -186,8 +186,10 @@ def trace(
         show_files(screen, folder)
 
 
-def _check_one_task(average: Path | None, facts: str | None, *of_one_fact: str | None) -> None:
+def _check_one_task(average: Path | None, facts: str | None, whole_target: bool, *of_one_fact: str | None) -> None:
     """`CommandError` where options of two tasks are given: averaging, many facts, one fact."""
+    if whole_target and facts is None:
+        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
     one = any(given is not None for given in of_one_fact)
     if average is not None and (facts is not None or one):
         raise CommandError("--average reads traces that are there; leave out --facts, --subject, --template, --target.")
@@ -238,6 +240,15 @@ def _fact(loaded: Loaded, subject: str, template: str, target: str | None, bos: 
     fact = Fact(subject, template, "?")
     # A line break or a space as the model's next token cannot be a target; the placeholder then stays.
     return Fact(subject, template, loaded.next_word(fact.prompt, bos) or "?")
+
+
+def _kinds(text: str, window: int | None) -> list[str]:
+    """The kinds asked for, checked with their window before a model is loaded."""
+    kinds = split_names(text, "--kinds")
+    for kind in kinds:
+        check_kind(kind)
+        check_window(window, kind, 1)
+    return kinds
 
 
 def _noise(text: str) -> float | str:

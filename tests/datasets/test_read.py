@@ -89,6 +89,7 @@ def test_real_counterfact_records_are_read() -> None:
             json.dumps([KNOWN_RECORD, {"known_id": 8, "subject": KNOWN_RECORD["subject"]}]),
             "record 8 is not a fact: the key 'prompt' is missing",
         ),
+        (json.dumps([{"case_id": 9, "requested_rewrite": {"subject": "x"}}]), "record 9 .*the key 'prompt' is missing"),
     ],
 )
 def test_what_is_not_a_file_of_facts_is_refused(tmp_path: Path, content: str, message: str) -> None:

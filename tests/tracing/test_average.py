@@ -248,13 +248,6 @@ def test_mixed_settings_of_one_kind_are_refused(changes: dict[str, Any], message
         average_effects(traces)
 
 
-def test_traces_of_other_corrupted_tokens_are_refused() -> None:
-    rng = np.random.default_rng(0)
-    other = replace(random_trace(rng, PLACES[0]), corrupted_spans=((0, 1),))
-    with pytest.raises(TraceError, match="differ in corrupted_spans: 'the subject' and 'other tokens'"):
-        average_effects(set_of(random_trace(rng, PLACES[0]), other))
-
-
 def test_models_of_different_depth_are_refused() -> None:
     rng = np.random.default_rng(0)
     traces = set_of(random_trace(rng, PLACES[0]), random_trace(rng, PLACES[0], n_layers=6))

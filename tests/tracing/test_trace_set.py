@@ -1,5 +1,6 @@
 """A set of traces as a folder and as a data frame."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from lens_rome.errors import RunError
-from lens_rome.tracing import TraceSet
+from lens_rome.errors import RunError, TraceError
+from lens_rome.tracing import TraceSet, average_effects
 from lens_rome.tracing.rows import from_row, to_row
-from tests.tracing.random_traces import made_of, random_set
+from tests.tracing.random_traces import PLACES, made_of, random_set, random_trace, set_of
 
 TRACES = TraceSet(random_set(0).traces, {"b": "the model says 'x', not 'y'", "a": "error: TraceError: no such"})
 
@@ -56,3 +57,10 @@ def test_the_data_frame_holds_that_of_every_trace() -> None:
         pd.testing.assert_frame_equal(rows.drop(columns=["id", "kind"]).reset_index(drop=True), expected)
     assert len(frame) == sum(len(r.to_dataframe()) for found in TRACES.traces.values() for r in found.values())
     assert list(TraceSet({}).to_dataframe().columns) == list(frame.columns)
+
+
+def test_traces_of_other_corrupted_tokens_are_refused() -> None:
+    rng = np.random.default_rng(0)
+    other = replace(random_trace(rng, PLACES[0]), corrupted_spans=((0, 1),))
+    with pytest.raises(TraceError, match="differ in corrupted_spans: 'the subject' and 'other tokens'"):
+        average_effects(set_of(random_trace(rng, PLACES[0]), other))
