@@ -31,7 +31,7 @@ def test_any_parameter_counts(gpt2_case: Case, fresh_model: Any, index: int) -> 
     before = model_digest(as_surface(model))
     parameter = sorted(model.named_parameters())[index][1]
     with torch.no_grad():
-        parameter.reshape(-1)[0] += 1e-3
+        parameter[(0,) * parameter.ndim] += 1e-3
     assert model_digest(as_surface(model)) != before
 
 
