@@ -126,7 +126,7 @@ def _draw_group(axis: Any, name: str, rows: Any, answers: tuple[_Answer, ...]) -
         # The filled marker is smaller and on top, so that a prompt without any change shows a ring around a dot.
         axis.plot(before, y, **{**style, "markersize": 7}, markerfacecolor="none", zorder=3)
         axis.plot(after, y, **{**style, "markersize": 4.5}, zorder=4)
-    axis.set_yticks(lanes, _labels(rows), fontsize=8, parse_math=False, linespacing=0.95)
+    axis.set_yticks(lanes, _labels(rows), fontsize=8, parse_math=False, linespacing=1.2)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_title(_heading(name, rows), loc="left", fontsize=9, fontweight="bold", parse_math=False)
     axis.tick_params(axis="y", length=0)

@@ -179,20 +179,6 @@ def _result(case: Mapping[str, np.ndarray], model: str, noise: str, original: bo
         raise ValueError(f"{len(tokens)} ids, {len(strings)} tokens and the subject range ({first}, {last}) disagree")
     clean, corrupted = _scalar(case, "high_score", float), _scalar(case, "low_score", float)
     answer = _scalar(case, "answer", str).strip()
-    settings = TraceSettings(
-        kind=kind,
-        window=1 if kind == "resid" else _scalar(case, "window", int),  # as released: not used for residuals
-        noise=noise,
-        noise_level=None,
-        samples=1,
-        seed=None,
-        prepend_bos=False,
-        model=model,
-        surface="unknown",
-        full_length=False,
-        precision="unknown",
-        original=original,
-    )
     return TraceResult(
         sample_scores=_samples(case["scores"], len(tokens), last - 1),
         corrupted_samples=torch.tensor([corrupted], dtype=torch.float64),
@@ -205,8 +191,26 @@ def _result(case: Mapping[str, np.ndarray], model: str, noise: str, original: bo
         answer=answer,
         answer_tokens=(),
         target=answer if _scalar(case, "correct_prediction", bool) else "",
-        settings=settings,
+        settings=_settings(case, kind, model, noise, original),
         notes=(_NOTE,),
+    )
+
+
+def _settings(case: Mapping[str, np.ndarray], kind: str, model: str, noise: str, original: bool) -> TraceSettings:
+    """What the file says about how it was made, and what its reader says."""
+    return TraceSettings(
+        kind=kind,
+        window=1 if kind == "resid" else _scalar(case, "window", int),  # as released: not used for residuals
+        noise=noise,
+        noise_level=None,
+        samples=1,
+        seed=None,
+        prepend_bos=False,
+        model=model,
+        surface="unknown",
+        full_length=False,
+        precision="unknown",
+        original=original,
     )
 
 
