@@ -103,7 +103,9 @@ def trace(
         bool, typer.Option("--original", help="Follow the released code in all that changes numbers.")
     ] = False,
     top: Annotated[int, typer.Option("--top", min=1, help="How many of the best cells to print for each kind.")] = 3,
-    count: Annotated[int | None, typer.Option("--count", min=1, help="With --facts: only so many of them.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="With --facts: so many of them, drawn at random.")
+    ] = None,
     whole_target: Annotated[
         bool,
         typer.Option("--whole-target", help="With --facts: trace each target with all its tokens, not the top token."),

@@ -1,5 +1,6 @@
 """`lens-rome trace --facts`: many facts into a folder."""
 
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -39,12 +40,13 @@ def trace_many(
     shard: str | None,
     retry_errors: bool,
 ) -> None:
-    """Trace the first `count` facts, and say what is there and what comes next."""
+    """Trace `count` of the facts, always the same ones, and say what is there and what comes next."""
     if not facts:
         if loaded.world is None:
             raise CommandError("--facts atlas are facts of the bundled model; give a file for another --model.")
         facts = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
-    chosen = dict(list(facts.items())[:count])
+    # Drawn and not the first: a file may be sorted by relation.
+    chosen = dict(random.Random(0).sample(list(facts.items()), min(count or len(facts), len(facts))))
     ways = {"known": known, "target": target, "retry_errors": retry_errors}
     found = trace_facts(loaded.model, chosen, kinds, out=out, shard=shard, **ways, **options)
     unknown = [name for name, reason in found.skipped.items() if not reason.startswith("error")]
@@ -63,7 +65,10 @@ def _show(found: TraceSet, out: Path, several: bool) -> None:
     screen.print(f"{len(found)} facts traced, {len(found.skipped)} left out, in {out}.", soft_wrap=True)
     failed = [reason for reason in found.skipped.values() if reason.startswith("error")]
     unknown = [reason for reason in found.skipped.values() if not reason.startswith("error")]
-    for what, reasons in (("not known by the model", unknown), ("failed (see --retry-errors)", failed)):
+    for what, reasons in (
+        ("whose target is not the model's top token", unknown),
+        ("failed (see --retry-errors)", failed),
+    ):
         if reasons:
             screen.print(f"  {len(reasons)} {what}, such as: {escape(reasons[0])}", style="dim", soft_wrap=True)
     if several:

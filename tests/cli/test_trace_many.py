@@ -48,7 +48,7 @@ def test_only_so_many_facts_and_only_known_ones(run: Run, tmp_path: Path, facts:
     assert result.exit_code == 0, result.output
     assert (
         "0 facts traced, 2 left out" in result.stdout
-        and "2 not known by the model, such as: the model says" in result.stdout
+        and "2 whose target is not the model's top token, such as: the model says" in result.stdout
     )
     found = TraceSet.load(tmp_path / "run")
     assert len(found.skipped) == 2
