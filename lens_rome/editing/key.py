@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
-from lens_rome.editing.rows import at_positions, check_contexts, prompt_rows
+from lens_rome.editing.objective import Objective
+from lens_rome.editing.rows import at_positions, check_contexts, prompt_rows, stack
 from lens_rome.facts import EditRequest
 from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer
 
@@ -29,11 +30,12 @@ def read_keys(
     contexts: Sequence[str],
     lookup: str = "subject_last",
     prepend_bos: bool | None = None,
+    objective: Objective | None = None,
 ) -> KeyValues:
     """Keys and values of a request after each context, in one run that stops after `layer`."""
-    rows = prompt_rows(surface, request, contexts, lookup, prepend_bos)
+    rows = stack(surface, prompt_rows(surface, request, contexts, lookup, prepend_bos, objective))
     key, value = Site(layer, "key"), Site(layer, "value")
-    found = surface.read(rows.tokens, [key, value])
+    found = surface.read(rows.tokens, [key, value], rows.hooks)
     return KeyValues(at_positions(found[key], rows.lookup), at_positions(found[value], rows.lookup))
 
 

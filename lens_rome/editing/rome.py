@@ -18,12 +18,14 @@ from lens_rome._warnings import warn_caller
 from lens_rome.editing.delta import LowRankDelta
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
-from lens_rome.editing.rows import check_contexts, check_lookup, lookup_position
-from lens_rome.editing.value import Value, ValueSettings, differentiable, find_value
+from lens_rome.editing.objective import Objective
+from lens_rome.editing.rows import check_contexts, check_lookup, stack, target_rows
+from lens_rome.editing.search import Search, differentiable, find_values
+from lens_rome.editing.value import Value, ValueSettings
 from lens_rome.errors import EditError
-from lens_rome.facts import EditRequest, Fact, answer_tokens, sample_contexts
+from lens_rome.facts import EditRequest, Fact, sample_contexts
 from lens_rome.moments import SecondMoment, SecondMoments, moment_for
-from lens_rome.surface import AbstractSurface, as_surface, check_layer
+from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer
 
 
 class DisablingEditWarning(UserWarning):
@@ -56,6 +58,8 @@ class _RankOneEditor:
     """Of the sampling."""
     prepend_bos: bool | None = None
     """None follows the model."""
+    objective: Objective = field(default_factory=Objective)
+    """What the value is searched for."""
 
     @property
     def name(self) -> str:
@@ -99,10 +103,10 @@ class _RankOneEditor:
             raise EditError("no requests to edit.")
         with differentiable(surface):
             plan = _Plan.make(self, surface, moments)
-            total = self._one(plan, wanted[0])
+            (total,) = self._several(plan, wanted[:1])
             for request in wanted[1:]:
                 with total.applied(model):
-                    step = self._one(plan, request)
+                    (step,) = self._several(plan, [request])
                 total = _chain(model, total, step)
         return total
 
@@ -111,12 +115,17 @@ class _RankOneEditor:
         wanted, surface = _as_requests(requests), as_surface(model)
         with differentiable(surface):
             plan = _Plan.make(self, surface, moments)
-            return [self._one(plan, request) for request in wanted]
+            return self._several(plan, wanted)
 
-    def _one(self, plan: "_Plan", request: EditRequest) -> Edit:
+    def _several(self, plan: "_Plan", requests: Sequence[EditRequest]) -> list[Edit]:
+        site = Site(self.layer, "value")
+        search = Search(site, plan.contexts, self.value, self.lookup, plan.prepend_bos, self.objective)
+        values = find_values(plan.surface, requests, search)
+        return [self._one(plan, request, value) for request, value in zip(requests, values, strict=True)]
+
+    def _one(self, plan: "_Plan", request: EditRequest, value: Value) -> Edit:
         surface, bos = plan.surface, plan.prepend_bos
-        found = read_keys(surface, request, self.layer, plan.contexts, self.lookup, bos)
-        value = find_value(surface, request, self.layer, plan.contexts, self.value, self.lookup, bos)
+        found = read_keys(surface, request, self.layer, plan.contexts, self.lookup, bos, self.objective)
         with torch.no_grad():
             direction, key, current = self._direction(plan.moment, found)
             left, right = rank_one_factors(direction, key, value.target.cpu().double() - current)
@@ -189,6 +198,7 @@ class _Plan:
     moment: SecondMoment
     contexts: tuple[str, ...]
     prepend_bos: bool
+    objective: Objective
 
     @classmethod
     def make(cls, editor: _RankOneEditor, surface: AbstractSurface, moments: Moments) -> "_Plan":
@@ -206,7 +216,7 @@ class _Plan:
             if editor.contexts is not None
             else sample_contexts(surface, editor.context_lengths, editor.seed)
         )
-        return cls(surface, moment, contexts, bos)
+        return cls(surface, moment, contexts, bos, editor.objective)
 
 
 @torch.no_grad()
@@ -246,11 +256,11 @@ def _diagnose(
 def _prob_after(plan: _Plan, request: EditRequest, edit: Edit) -> float:
     """Joint probability of the new object after the bare prompt, with the edit as hooks."""
     surface = plan.surface
-    ids, _ = lookup_position(surface, request, "", "last", plan.prepend_bos)
-    target = answer_tokens(surface, request.prompt, request.target_new, plan.prepend_bos)
+    (row,) = rows = target_rows(surface, request, [""], "last", plan.prepend_bos, plan.objective)
+    batch = stack(surface, rows)
     with edit.hooked(surface.model):
-        logits = surface.run(torch.tensor([[*ids, *target[:-1]]]))[0, len(ids) - 1 :]
-    return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(target)[:, None]).sum().exp())
+        logits = surface.run(batch.tokens, batch.hooks)[0, row.end :]
+    return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(row.target)[:, None]).sum().exp())
 
 
 def _as_requests(requests: object) -> list[EditRequest]:

@@ -1,12 +1,13 @@
-"""The prompts of one request as a batch of tokens, and where in each the subject is looked up."""
+"""The prompts of requests as rows of tokens, and where in each the subject is looked up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
-from lens_rome._typing import Tensor, Tokens
+from lens_rome._typing import FwdHooks, Tensor, Tokens
+from lens_rome.editing.objective import Objective
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, answer_tokens, tokenize_prompt
 from lens_rome.surface import AbstractSurface, pad_right
@@ -38,20 +39,58 @@ def check_lookup(lookup: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
+class Row:
+    """One prompt as tokens."""
+
+    tokens: tuple[int, ...]
+    lookup: int
+    """Position at which key and value are read."""
+    end: int
+    """Position of the last prompt token, before any target."""
+    subject: tuple[int, int]
+    """Half-open range of positions of the subject."""
+    target: tuple[int, ...] = ()
+    """The target's tokens; `tokens` holds all but the last of them."""
+    noise: Float[Tensor, "subject d_model"] | None = None
+    """What is added to the embeddings of the subject's tokens."""
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Prompts padded on the right, one row each."""
+    """Rows padded on the right."""
 
     tokens: Tokens
     lookup: Int[Tensor, " row"]
-    """Position of each row at which key and value are read."""
     ends: Int[Tensor, " row"]
-    """Position of each row's last prompt token, before any target."""
+    hooks: FwdHooks
+    """The subjects' noise, for runs over whole sequences; nothing where there is none."""
 
 
-def lookup_position(
+def stack(surface: AbstractSurface, rows: Sequence[Row]) -> Rows:
+    """Rows as one batch."""
+    tokens, _ = pad_right([list(row.tokens) for row in rows])
+    lookup, ends = torch.tensor([row.lookup for row in rows]), torch.tensor([row.end for row in rows])
+    return Rows(tokens, lookup, ends, _noise_hooks(surface, rows, tokens.shape[1]))
+
+
+def _noise_hooks(surface: AbstractSurface, rows: Sequence[Row], width: int) -> FwdHooks:
+    if all(row.noise is None for row in rows):
+        return []
+    total = torch.zeros(len(rows), width, surface.d_model)
+    for each, row in zip(total, rows, strict=True):
+        if row.noise is not None:
+            each[slice(*row.subject)] = row.noise
+
+    def add(activation: Tensor, hook: object) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+        return activation + total.to(activation)
+
+    return [("hook_embed", add)]
+
+
+def prompt_row(
     surface: AbstractSurface, request: EditRequest, before: str, lookup: str, prepend_bos: bool | None
-) -> tuple[tuple[int, ...], int]:
-    """Tokens of the prompt after the context `before`, and the position where its subject is looked up.
+) -> Row:
+    """The request's prompt after the context `before`, without its target.
 
     Raises:
         EditError: unknown lookup.
@@ -66,37 +105,55 @@ def lookup_position(
         "subject_first_after_last": min(after, last),
         "last": last,
     }
-    return prompt.tokens, places[lookup]
+    return Row(prompt.tokens, places[lookup], last, prompt.subject_span)
 
 
 def prompt_rows(
-    surface: AbstractSurface, request: EditRequest, contexts: Sequence[str], lookup: str, prepend_bos: bool | None
-) -> Rows:
+    surface: AbstractSurface,
+    request: EditRequest,
+    contexts: Sequence[str],
+    lookup: str,
+    prepend_bos: bool | None,
+    objective: Objective | None = None,
+) -> list[Row]:
     """One row a context: context and prompt, no target."""
-    found = [lookup_position(surface, request, before, lookup, prepend_bos) for before in contexts]
-    tokens, _ = pad_right([list(ids) for ids, _ in found])
-    return Rows(tokens, torch.tensor([at for _, at in found]), torch.tensor([len(ids) - 1 for ids, _ in found]))
+    rows = [prompt_row(surface, request, before, lookup, prepend_bos) for before in contexts]
+    return _noised(surface, rows, objective)
 
 
 def target_rows(
-    surface: AbstractSurface, request: EditRequest, contexts: Sequence[str], lookup: str, prepend_bos: bool | None
-) -> tuple[Rows, Int[Tensor, "row target"]]:
-    """One row a context: context, prompt and all target tokens but the last; and the target's tokens in each row.
+    surface: AbstractSurface,
+    request: EditRequest,
+    contexts: Sequence[str],
+    lookup: str,
+    prepend_bos: bool | None,
+    objective: Objective | None = None,
+) -> list[Row]:
+    """One row a context: context, prompt and all target tokens but the last. Their noise is that of `prompt_rows`.
 
     Raises:
         EditError: the target has different numbers of tokens after different contexts.
     """
-    rows, targets = [], []
+    rows = []
     for before in contexts:
-        ids, at = lookup_position(surface, request, before, lookup, prepend_bos)
+        row = prompt_row(surface, request, before, lookup, prepend_bos)
         target = answer_tokens(surface, before + request.prompt, request.target_new, prepend_bos)
-        rows.append(([*ids, *target[:-1]], at, len(ids) - 1))
-        targets.append(target)
-    if len({len(target) for target in targets}) != 1:
+        rows.append(replace(row, tokens=(*row.tokens, *target[:-1]), target=target))
+    if len({len(row.target) for row in rows}) != 1:
         raise EditError(f"the target {request.target_new!r} has different numbers of tokens after different contexts.")
-    tokens, _ = pad_right([row for row, _, _ in rows])
-    lookups, ends = (torch.tensor([row[i] for row in rows]) for i in (1, 2))
-    return Rows(tokens, lookups, ends), torch.tensor(targets)
+    return _noised(surface, rows, objective)
+
+
+def _noised(surface: AbstractSurface, rows: list[Row], objective: Objective | None) -> list[Row]:
+    """Every row with a draw of its own, the same whatever other requests there are."""
+    if objective is None or objective.noise == 0:
+        return rows
+    generator = torch.Generator().manual_seed(objective.noise_seed)
+    shapes = [(row.subject[1] - row.subject[0], surface.d_model) for row in rows]
+    return [
+        replace(row, noise=objective.noise * torch.randn(shape, generator=generator))
+        for row, shape in zip(rows, shapes, strict=True)
+    ]
 
 
 def at_positions(activation: Tensor, positions: Int[Tensor, " row"]) -> Tensor:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Int
+
 from lens_rome._typing import Tensor, Tokens
 from lens_rome.surface.site import Site
 
@@ -31,6 +33,16 @@ class BaseRun:
     def n_positions(self) -> int:
         """Number of positions of the run."""
         return int(self.tokens.shape[1])
+
+    def select(self, rows: Int[Tensor, " row"]) -> "BaseRun":
+        """The run of some of its rows; copies."""
+
+        def of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(tensor[rows.to(tensor.device)] for tensor in tensors)
+
+        sites, kept = tuple(self.kept), of(tuple(self.kept.values()))
+        (tokens,) = of((self.tokens,))
+        return BaseRun(tokens, of(self.resid), of(self.keys), of(self.values), dict(zip(sites, kept, strict=True)))
 
     def __getitem__(self, site: Site) -> Tensor:
         return self.kept[site]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lens_rome.editing import ROME, ValueSettings, compute_key, compute_value
-from lens_rome.editing.rows import LOOKUPS, lookup_position, target_rows
+from lens_rome.editing.rows import LOOKUPS, prompt_row, stack, target_rows
 from lens_rome.errors import EditError, SubjectSpanError, SurfaceError
 from lens_rome.facts import EditRequest
 from lens_rome.surface import as_surface
@@ -19,9 +19,10 @@ from tests.helpers import Case
 def test_lookups_are_found_after_every_context(gpt2: Any, before: str, prepend_bos: bool) -> None:
     surface = as_surface(gpt2)
     request = EditRequest("Danielle Darrieux", "The mother of {} is", "Spanish")
-    found = {name: lookup_position(surface, request, before, name, prepend_bos) for name in LOOKUPS}
-    (ids,) = {tokens for tokens, _ in found.values()}
-    at = {name: position for name, (_, position) in found.items()}
+    found = {name: prompt_row(surface, request, before, name, prepend_bos) for name in LOOKUPS}
+    (ids,) = {row.tokens for row in found.values()}
+    at = {name: row.lookup for name, row in found.items()}
+    assert {row.subject for row in found.values()} == {(at["subject_first"], at["subject_last"] + 1)}
     subject = gpt2.tokenizer.decode(ids[at["subject_first"] : at["subject_last"] + 1])
     assert subject == " Danielle Darrieux"
     assert at["subject_first_after_last"] == at["subject_last"] + 1
@@ -31,27 +32,28 @@ def test_lookups_are_found_after_every_context(gpt2: Any, before: str, prepend_b
 
 def test_the_token_after_a_subject_at_the_end_is_the_last_one(gpt2: Any) -> None:
     request = EditRequest("Danielle Darrieux", "The mother of {}", "Spanish")
-    ids, position = lookup_position(as_surface(gpt2), request, "", "subject_first_after_last", None)
-    assert position == len(ids) - 1
+    row = prompt_row(as_surface(gpt2), request, "", "subject_first_after_last", None)
+    assert row.lookup == len(row.tokens) - 1
 
 
 def test_rows_of_different_lengths_hold_prompt_and_all_target_tokens_but_the_last(gpt2: Any) -> None:
-    rows, targets = target_rows(as_surface(gpt2), REQUEST, CONTEXTS, "subject_last", False)
-    assert targets.shape[1] > 1 and len(set(rows.ends.tolist())) == 3
-    for before, tokens, end, target in zip(CONTEXTS, rows.tokens, rows.ends, targets, strict=True):
+    found = target_rows(as_surface(gpt2), REQUEST, CONTEXTS, "subject_last", False)
+    rows, targets = stack(as_surface(gpt2), found), [row.target for row in found]
+    assert len(targets[0]) > 1 and len(set(rows.ends.tolist())) == 3
+    for before, tokens, end, target in zip(CONTEXTS, rows.tokens, rows.ends.tolist(), targets, strict=True):
         text = f"{before}{REQUEST.prompt} {REQUEST.target_new}"
         ids = gpt2.tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokens[: end + len(target)].tolist() == ids[:-1]
-        assert target.tolist() == ids[end + 1 :]
+        assert list(target) == ids[end + 1 :]
         assert not tokens[end + len(target) :].any()
 
 
 def test_the_key_is_the_mean_over_contexts_of_the_keys_at_the_subject(raw_model: Any, raw_case: Case) -> None:
     surface, keys = as_surface(raw_model), []
     for before in CONTEXTS:
-        ids, position = lookup_position(surface, REQUEST, before, "subject_last", None)
-        _, cache = raw_model.run_with_cache(torch.tensor([ids]))
-        keys.append(cache[f"blocks.{LAYER}.mlp.hook_post"][0, position])
+        row = prompt_row(surface, REQUEST, before, "subject_last", None)
+        _, cache = raw_model.run_with_cache(torch.tensor([row.tokens]))
+        keys.append(cache[f"blocks.{LAYER}.mlp.hook_post"][0, row.lookup])
     found = compute_key(raw_model, REQUEST, LAYER, CONTEXTS)
     torch.testing.assert_close(found, torch.stack(keys).mean(0), rtol=0, atol=10 * raw_case.tolerance)
     assert (keys[0] - keys[1]).norm() > 0.01

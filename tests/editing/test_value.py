@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lens_rome.editing import ROME, Value, ValueSettings, compute_key, compute_value
-from lens_rome.editing.value import find_value
+from lens_rome.editing.search import Search, find_values
 from lens_rome.errors import EditError, SurfaceError
 from lens_rome.facts import EditRequest
-from lens_rome.surface import as_surface, position_free
+from lens_rome.surface import Site, as_surface, position_free
 from tests.editing.support import CONTEXTS, LAYER, REQUEST, SHORT
 from tests.helpers import FACTS, N_LAYERS, Case, assert_untouched
 from tests.oracles.editing import Outcome, row_of, value_by_loop
@@ -121,6 +121,37 @@ def test_there_is_one_update_fewer_than_steps(gpt2: Any, steps: int, monkeypatch
     assert (float(found.delta.norm()) == 0) == (steps == 1)
 
 
+MANY = [
+    REQUEST,
+    EditRequest("Danielle Darrieux", "The mother tongue of {} is", "Spanish"),
+    EditRequest("Steve Jobs", "In all these years, {} was the founder of", "it"),
+    EditRequest("The Space Needle", "{} is in the city of", "Rome"),
+]
+
+
+@pytest.mark.parametrize("kind", ["value", "resid_post"])
+@pytest.mark.parametrize("stop", [0.0, 5.95])
+def test_many_requests_in_one_batch_find_what_each_finds_alone(gpt2: Any, kind: str, stop: float) -> None:
+    search = Search(Site(LAYER, kind), CONTEXTS, ValueSettings(steps=6, stop_loss=stop, clamp=0.8))
+    together = find_values(as_surface(gpt2), MANY, search)
+    assert (len({len(value.losses) for value in together}) > 1) == (stop > 0)
+    for request, found in zip(MANY, together, strict=True):
+        (alone,) = find_values(as_surface(gpt2), [request], search)
+        torch.testing.assert_close(found.delta, alone.delta, rtol=0, atol=1e-9 * float(1 + alone.delta.norm()))
+        torch.testing.assert_close(found.initial, alone.initial, rtol=0, atol=1e-12)
+        assert len(found.losses) == len(alone.losses)
+        assert [step["total"] for step in found.losses] == pytest.approx([step["total"] for step in alone.losses])
+        assert found.prob_before == pytest.approx(alone.prob_before)
+
+
+def test_batches_bounded_by_memory_find_the_same(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    search = Search(Site(LAYER, "value"), CONTEXTS, STEPS)
+    whole = find_values(as_surface(gpt2), MANY, search)
+    monkeypatch.setattr("lens_rome.editing.search._MEMORY", 1)
+    for found, expected in zip(find_values(as_surface(gpt2), MANY, search), whole, strict=True):
+        torch.testing.assert_close(found.delta, expected.delta, rtol=0, atol=1e-9 * float(1 + expected.delta.norm()))
+
+
 def test_the_search_stops_before_the_update_once_the_loss_is_small(gpt2: Any) -> None:
     found = compute_value(gpt2, REQUEST, LAYER, settings=ValueSettings(stop_loss=1e3))
     assert len(found.losses) == 1 and float(found.delta.norm()) == 0
@@ -155,7 +186,7 @@ def test_an_owner_hook_marked_as_indifferent_to_positions_takes_part_in_resumed_
     full, full_lengths = search(lambda activation, hook: double(activation, hook))
     resumed, lengths = search(position_free(double))
     torch.testing.assert_close(resumed.delta, full.delta, rtol=0, atol=1e-9 * float(full.delta.norm()))
-    assert len(set(full_lengths)) == 1 and min(lengths) < min(full_lengths)
+    assert min(lengths) < min(full_lengths)
 
 
 def test_owner_hooks_that_look_at_positions_take_part_in_the_search(gpt2: Any, gpt2_case: Case) -> None:
@@ -199,7 +230,7 @@ def test_a_failing_search_leaves_the_model_alone(gpt2: Any) -> None:
 
 
 def test_a_surface_can_be_given_in_place_of_the_model(gpt2: Any) -> None:
-    found = find_value(as_surface(gpt2), REQUEST, LAYER, CONTEXTS, STEPS, "subject_last", None)
+    (found,) = find_values(as_surface(gpt2), [REQUEST], Search(Site(LAYER, "value"), CONTEXTS, STEPS))
     assert torch.equal(found.delta, compute_value(gpt2, REQUEST, LAYER, CONTEXTS, STEPS).delta)
 
 
