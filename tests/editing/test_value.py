@@ -130,7 +130,7 @@ MANY = [
 
 
 @pytest.mark.parametrize("kind", ["value", "resid_post"])
-@pytest.mark.parametrize("stop", [0.0, 5.95])
+@pytest.mark.parametrize("stop", [0.0, 7.4495])
 def test_many_requests_in_one_batch_find_what_each_finds_alone(gpt2: Any, kind: str, stop: float) -> None:
     search = Search(Site(LAYER, kind), CONTEXTS, ValueSettings(steps=6, stop_loss=stop, clamp=0.8))
     together = find_values(as_surface(gpt2), MANY, search)
