@@ -49,6 +49,16 @@ class CholeskySolver:
         columns = vectors.detach().cpu().double().reshape(-1, self.factor.shape[0]).T
         return torch.cholesky_solve(columns, self.factor).T.reshape(vectors.shape)
 
+    def whiten(self, vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """`L⁻¹ x` for each row `x`, where `matrix = L Lᵀ`: products of the results are products under `matrix⁻¹`."""
+        columns = vectors.detach().cpu().double().T
+        return torch.linalg.solve_triangular(self.factor, columns, upper=False).T
+
+    def lift(self, whitened: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """`L⁻ᵀ a` for each row `a`; `lift(whiten(x))` is `solve(x)`."""
+        columns = whitened.detach().cpu().double().T
+        return torch.linalg.solve_triangular(self.factor.T, columns, upper=True).T
+
 
 def _inverse_norm(factor: Float[Tensor, "d d"]) -> float:
     """Hager's estimate of the 1-norm of the inverse from a few solves."""

@@ -33,6 +33,17 @@ class EditError(LensRomeError, ValueError):
     """An edit cannot be computed with these settings."""
 
 
+class SingularSystemError(EditError):
+    """The keys of several requests cannot be told apart, so no change gives each of them what it asks for."""
+
+    def __init__(self, message: str, pair: tuple[int, int] | None = None, cosine: float | None = None) -> None:
+        super().__init__(message)
+        self.pair = pair
+        """Two requests (rows of the keys, from 0) whose keys are parallel under the metric; None if no two are."""
+        self.cosine = cosine
+        """The cosine of those two keys under the metric."""
+
+
 class EditMismatchError(EditError):
     """An edit was made for other weights than the ones it meets."""
 

@@ -2,7 +2,8 @@
 
 from lens_rome._warnings import warn_caller
 from lens_rome.errors import MomentError
-from lens_rome.moments.moment import SecondMoment, SecondMoments
+from lens_rome.moments.by_layer import SecondMoments
+from lens_rome.moments.moment import SecondMoment
 from lens_rome.moments.probe import probe_keys, same_keys
 from lens_rome.surface import AbstractSurface
 

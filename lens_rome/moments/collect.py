@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from lens_rome._typing import Model
 from lens_rome.errors import MomentError
 from lens_rome.moments import fitter as fitting
+from lens_rome.moments.by_layer import SecondMoments
 from lens_rome.moments.fitter import MomentFitter, TextRow
-from lens_rome.moments.moment import SecondMoments
 from lens_rome.surface import as_surface
 
 _WINDOW = 4  # batches that are read at once and sorted by length: bounds the tokens in memory, saves padding

@@ -9,7 +9,8 @@ import torch
 
 from lens_rome._typing import Tensor
 from lens_rome.errors import MomentError
-from lens_rome.moments.moment import MomentOrigin, SecondMoment, SecondMoments
+from lens_rome.moments.by_layer import SecondMoments
+from lens_rome.moments.moment import MomentOrigin, SecondMoment
 from lens_rome.moments.probe import bos_ids, probe_keys, same_keys
 from lens_rome.surface import AbstractSurface, Site, check_finite, pad_right
 
@@ -133,8 +134,8 @@ class MomentFitter:
 
     def _is_ours(self, saved: SecondMoments, texts: Iterator[str]) -> bool:
         """Whether `saved` was collected from this model and the first of `texts`, which are read."""
-        if sorted(saved) != self.layers:
-            return False
+        if sorted(saved) != self.layers or any(moment.memory is not None for moment in saved.values()):
+            return False  # what remembers edits is no checkpoint: continuing would write over the memory
         first = saved[self.layers[0]].origin
         if (first.prepend_bos, first.corpus) != (self.origin.prepend_bos, self.origin.corpus):
             return False

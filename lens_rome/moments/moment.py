@@ -3,8 +3,7 @@ origin.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
@@ -13,15 +12,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from lens_rome._files import load_tensors, save_tensors
 from lens_rome._linalg import CholeskySolver, NotPositiveDefiniteError
 from lens_rome._typing import Tensor
 from lens_rome.errors import FileFormatError, MomentError
 from lens_rome.moments.probe import same_keys
 
-_FILE_KIND = "moments"
 _SYMMETRY = 1e-3  # largest difference between two mirrored entries, in units of their dimensions' root mean squares
 _HALF = (0.4, 0.6)  # shares of the tokens that pass for a half
+_FACTORS = ("solver", "spectrum")  # made on first use, and the same for all moments that differ in memory alone
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class SecondMoment:
     half_total: Float[Tensor, "d_mlp d_mlp"] | None = field(default=None)
     """The sum after about half of the tokens, to measure convergence; None if not kept."""
     half_count: int = 0
+    memory: Float[Tensor, "n d_mlp"] | None = field(default=None)
+    """Keys that earlier edits wrote at and later ones shall leave alone; None for none. Not part of `mean`."""
 
     def __post_init__(self) -> None:
         shape = tuple(self.total.shape)
@@ -61,6 +61,12 @@ class SecondMoment:
             raise MomentError(
                 f"second moment of layer {self.layer}: {self.count} tokens or values that are not finite. Collect "
                 "it again."
+            )
+        memory = self.memory
+        if memory is not None and (memory.ndim != 2 or memory.shape[1] != shape[0] or not memory.isfinite().all()):
+            raise MomentError(
+                f"the memory of layer {self.layer} is of keys [n, {shape[0]}] with finite values, got shape "
+                f"{tuple(memory.shape)}. Pass the keys that an edit of this layer keeps."
             )
 
     @property
@@ -89,6 +95,12 @@ class SecondMoment:
                 f"It needs clearly more than {self.d_mlp} different tokens; collect about {10 * self.d_mlp}."
             ) from error
 
+    @cached_property
+    def spectrum(self) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, "d_mlp d_mlp"]]:
+        """Eigenvalues of `mean`, ascending, and its eigenvectors in columns; float64, made on first use."""
+        values, vectors = torch.linalg.eigh((self.mean + self.mean.T).double().cpu() / 2)
+        return values, vectors
+
     def solve(self, keys: Float[Tensor, "*n d_mlp"]) -> Float[Tensor, "*n d_mlp"]:
         """C⁻¹ k for each row; float64 on the CPU."""
         return self.solver.solve(keys)
@@ -97,6 +109,20 @@ class SecondMoment:
     def condition(self) -> float:
         """Estimated condition number of C."""
         return self.solver.condition
+
+    def conditioned(self, keys: Float[Tensor, "n d_mlp"]) -> "SecondMoment":
+        """The same moment, with `keys` added to its memory; what is factored already is not factored again.
+
+        Raises:
+            MomentError: keys of another width, or not finite.
+        """
+        new = keys.detach().cpu().double().clone()
+        known = new[:0] if self.memory is None else self.memory
+        if new.ndim == 2 and new.shape[1] == known.shape[1]:
+            new = torch.cat([known, new])
+        result = replace(self, memory=new)
+        vars(result).update({name: vars(self)[name] for name in _FACTORS if name in vars(self)})
+        return result
 
     def turn(self, keys: Float[Tensor, "n d_mlp"]) -> float | None:
         """Mean angle in degrees between C⁻¹k from half of the tokens and from all: how far from converged the
@@ -118,8 +144,13 @@ class SecondMoment:
         """Moments of two corpora together, and of their halves where both have one.
 
         Raises:
-            MomentError: another layer, width, BOS setting or model (by the probe; by name where a probe is missing).
+            MomentError: another layer, width, BOS setting or model (by the probe; by name where a probe is missing),
+                or a moment with a memory.
         """
+        if self.memory is not None or other.memory is not None:
+            raise MomentError(
+                f"cannot add moments of layer {self.layer} that remember edits. Add them first, then condition the sum."
+            )
         mine, theirs = self._kind(), other._kind()
         if self.probe is None or other.probe is None:
             mine, theirs = (*mine, self.origin.model), (*theirs, other.origin.model)
@@ -185,76 +216,5 @@ class SecondMoment:
 
     def __repr__(self) -> str:
         source = f"{self.count} tokens of {self.origin.corpus!r} in {self.origin.model!r}"
-        return f"SecondMoment(layer {self.layer}, {self.d_mlp} dimensions, {source})"
-
-
-class SecondMoments(Mapping[int, SecondMoment]):
-    """Second moments by layer; what an editor takes as `moments=`."""
-
-    def __init__(self, moments: Mapping[int, SecondMoment] | list[SecondMoment]) -> None:
-        values = list(moments.values()) if isinstance(moments, Mapping) else moments
-        self._by_layer = {moment.layer: moment for moment in sorted(values, key=lambda moment: moment.layer)}
-
-    def __getitem__(self, layer: int) -> SecondMoment:
-        return self._by_layer[layer]
-
-    def __iter__(self):
-        return iter(self._by_layer)
-
-    def __len__(self) -> int:
-        return len(self._by_layer)
-
-    def __repr__(self) -> str:
-        return "SecondMoments(\n" + "".join(f"  {moment!r}\n" for moment in self.values()) + ")"
-
-    def save(self, path: str | Path) -> Path:
-        """Write all layers to one safetensors file.
-
-        Raises:
-            FileFormatError: the folder does not exist, or a name that ends in `.npz`, which would be read as another
-                format.
-        """
-        if Path(path).suffix == ".npz":
-            raise FileFormatError(f"cannot write {path}: .npz is the published format. Name the file *.safetensors.")
-        tensors: dict[str, Tensor] = {}
-        described = {}
-        for layer, moment in self.items():
-            tensors[f"{layer}.total"] = moment.total
-            if moment.probe is not None:
-                tensors[f"{layer}.probe"] = moment.probe
-            if moment.half_total is not None:
-                tensors[f"{layer}.half_total"] = moment.half_total
-            described[str(layer)] = {
-                "count": moment.count,
-                "half_count": moment.half_count,
-                "origin": asdict(moment.origin),
-            }
-        return save_tensors(path, _FILE_KIND, tensors, {"layers": described})
-
-    @classmethod
-    def load(cls, path: str | Path) -> "SecondMoments":
-        """Read what `save` wrote, or a published `.npz` of one layer.
-
-        Raises:
-            FileFormatError: truncated, corrupt, or not a file of moments.
-        """
-        if Path(path).suffix == ".npz":
-            return cls([SecondMoment.from_npz(path)])
-        tensors, header = load_tensors(path, _FILE_KIND)
-        try:
-            return cls(
-                [
-                    SecondMoment(
-                        int(layer),
-                        tensors[f"{layer}.total"],
-                        item["count"],
-                        MomentOrigin(**item["origin"]),
-                        tensors.get(f"{layer}.probe"),
-                        tensors.get(f"{layer}.half_total"),
-                        item["half_count"],
-                    )
-                    for layer, item in header["layers"].items()
-                ]
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise FileFormatError(f"{path} is not a complete file of moments: {error!r}.") from error
+        memory = "" if self.memory is None else f", {len(self.memory)} keys of edits remembered"
+        return f"SecondMoment(layer {self.layer}, {self.d_mlp} dimensions, {source}{memory})"

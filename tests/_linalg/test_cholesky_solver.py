@@ -21,6 +21,16 @@ def test_solve_equals_a_general_solver_for_every_row(rng: torch.Generator, shape
     torch.testing.assert_close(CholeskySolver.of(matrix).solve(vectors), expected, rtol=1e-10, atol=1e-10)
 
 
+def test_whitened_vectors_multiply_as_under_the_inverse_and_lifting_completes_the_solution(
+    rng: torch.Generator,
+) -> None:
+    matrix, vectors = random_matrix(rng, 9, 3), torch.randn(5, 9, generator=rng, dtype=torch.float64)
+    solver = CholeskySolver.of(matrix)
+    whitened = solver.whiten(vectors)
+    torch.testing.assert_close(whitened @ whitened.T, vectors @ torch.linalg.solve(matrix, vectors.T))
+    torch.testing.assert_close(solver.lift(whitened), solver.solve(vectors))
+
+
 @pytest.mark.parametrize("size", [1, 2, 17, 60])
 @pytest.mark.parametrize("decades", [0.5, 4, 9])
 def test_the_condition_number_is_a_lower_bound_within_a_factor_of_three(
