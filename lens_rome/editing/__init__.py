@@ -4,11 +4,15 @@ from lens_rome.editing.applied import Applied as Applied
 from lens_rome.editing.delta import LowRankDelta as LowRankDelta
 from lens_rome.editing.edit import Edit as Edit
 from lens_rome.editing.key import compute_key as compute_key
+from lens_rome.editing.memit import EMMET as EMMET
+from lens_rome.editing.memit import MEMIT as MEMIT
+from lens_rome.editing.memit import AlphaEdit as AlphaEdit
 from lens_rome.editing.objective import Objective as Objective
 from lens_rome.editing.presets import preset as preset
 from lens_rome.editing.rome import ROME as ROME
 from lens_rome.editing.rome import RROME as RROME
 from lens_rome.editing.rome import DisablingEditWarning as DisablingEditWarning
 from lens_rome.editing.search import compute_value as compute_value
+from lens_rome.editing.spread import SameFactWarning as SameFactWarning
 from lens_rome.editing.value import Value as Value
 from lens_rome.editing.value import ValueSettings as ValueSettings

@@ -289,6 +289,11 @@ class Conditioned(Metric):
         return {"kind": "conditioned", "past_keys": len(self.keys), "hard": self.hard, "on": self.metric.describe()}
 
 
+def with_memory(metric: Metric, moment: SecondMoment) -> Metric:
+    """The metric that also leaves alone what the moment remembers of past edits."""
+    return metric if moment.memory is None else Conditioned(metric, moment.memory)
+
+
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not 0 < value < float("inf"):

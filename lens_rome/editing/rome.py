@@ -6,24 +6,25 @@ ROME: https://arxiv.org/abs/2202.05262. The released code takes the update's dir
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
-from lens_rome._linalg import rank_one_factors
 from lens_rome._typing import Model, Tensor
 from lens_rome._warnings import warn_caller
-from lens_rome.editing.delta import LowRankDelta
+from lens_rome.editing.closed_form import closed_form
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
+from lens_rome.editing.metric import InverseMoment, Metric, with_memory
 from lens_rome.editing.objective import Objective
-from lens_rome.editing.rows import check_contexts, check_lookup, stack, target_rows
+from lens_rome.editing.requests import as_requests, chain, target_probabilities
+from lens_rome.editing.rows import check_contexts, check_lookup, prompt_rows
 from lens_rome.editing.search import Search, differentiable, find_values
 from lens_rome.editing.value import Value, ValueSettings
 from lens_rome.errors import EditError
-from lens_rome.facts import EditRequest, Fact, sample_contexts
+from lens_rome.facts import EditRequest, sample_contexts
 from lens_rome.moments import SecondMoment, SecondMoments, moment_for
 from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer
 
@@ -98,21 +99,19 @@ class _RankOneEditor:
             MomentError: no moment, or one of another model, layer or BOS setting.
             SurfaceError, FactError, EditError: unsupported model, unusable request, failed optimisation.
         """
-        wanted, surface = _as_requests(requests), as_surface(model)
-        if not wanted:
-            raise EditError("no requests to edit.")
+        wanted, surface = as_requests(requests), as_surface(model)
         with differentiable(surface):
             plan = _Plan.make(self, surface, moments)
             (total,) = self._several(plan, wanted[:1])
             for request in wanted[1:]:
                 with total.applied(model):
                     (step,) = self._several(plan, [request])
-                total = _chain(model, total, step)
+                total = chain(model, total, step)
         return total
 
     def edit_each(self, model: Model, requests: Sequence[EditRequest], *, moments: Moments = None) -> list[Edit]:
         """An independent edit for each request; contexts, moment and its factor are shared. Raises as `edit`."""
-        wanted, surface = _as_requests(requests), as_surface(model)
+        wanted, surface = as_requests(requests), as_surface(model)
         with differentiable(surface):
             plan = _Plan.make(self, surface, moments)
             return self._several(plan, wanted)
@@ -121,22 +120,27 @@ class _RankOneEditor:
         site = Site(self.layer, "value")
         search = Search(site, plan.contexts, self.value, self.lookup, plan.prepend_bos, self.objective)
         values = find_values(plan.surface, requests, search)
-        return [self._one(plan, request, value) for request, value in zip(requests, values, strict=True)]
+        rows = [
+            prompt_rows(plan.surface, request, plan.contexts, self.lookup, plan.prepend_bos, self.objective)
+            for request in requests
+        ]
+        keys = read_keys(plan.surface, rows, self.layer)
+        return [self._one(plan, *each) for each in zip(requests, keys, values, strict=True)]
 
-    def _one(self, plan: "_Plan", request: EditRequest, value: Value) -> Edit:
-        surface, bos = plan.surface, plan.prepend_bos
-        found = read_keys(surface, request, self.layer, plan.contexts, self.lookup, bos, self.objective)
+    def _one(self, plan: "_Plan", request: EditRequest, found: KeyValues, value: Value) -> Edit:
+        surface = plan.surface
         with torch.no_grad():
-            direction, key, current = self._direction(plan.moment, found)
-            left, right = rank_one_factors(direction, key, value.target.cpu().double() - current)
-        edit = Edit.made_for(surface, {(self.layer, "W_out"): LowRankDelta(left, right)}, {})
+            direction, key, current = self._slots(found)
+            residual = value.target.cpu().double() - current
+            delta = closed_form(residual[None], key[None], metric=plan.metric, direction_keys=direction[None])
+        edit = Edit.made_for(surface, {(self.layer, "W_out"): delta}, {})
         report = _diagnose(plan, request, found, value, edit, self.advice)
         provenance = {
             "editor": self.name,
             "settings": _jsonable(self),
             "model": surface.model_name,
             "surface": surface.name,
-            "prepend_bos": bos,
+            "prepend_bos": plan.prepend_bos,
             "contexts": list(plan.contexts),
             "moment": {**asdict(plan.moment.origin), "count": plan.moment.count},
             "requests": [asdict(request)],
@@ -145,8 +149,8 @@ class _RankOneEditor:
         }
         return Edit(edit.deltas, edit.bases, provenance)
 
-    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
-        """The update's direction C⁻¹k, the key it is scaled at, and the present value there; float64."""
+    def _slots(self, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+        """The key of the direction, the key of the constraint, and the present value at the latter; float64."""
         raise NotImplementedError
 
 
@@ -169,9 +173,9 @@ class ROME(_RankOneEditor):
         """The editor with one key, for the one whose two keys may be far apart."""
         return super().advice if self.bare else "RROME uses one key throughout and avoids this."
 
-    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+    def _slots(self, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         keys, values = found.keys.cpu().double(), found.values.cpu().double()
-        return moment.solve(keys[0] if self.bare else keys.mean(0)), keys[0], values[0]
+        return keys[0] if self.bare else keys.mean(0), keys[0], values[0]
 
 
 @dataclass(frozen=True)
@@ -185,9 +189,9 @@ class RROME(_RankOneEditor):
         """`"R-ROME"`."""
         return "R-ROME"
 
-    def _direction(self, moment: SecondMoment, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
+    def _slots(self, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         key = found.keys.cpu().double().mean(0)
-        return moment.solve(key), key, found.values.cpu().double().mean(0)
+        return key, key, found.values.cpu().double().mean(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +200,7 @@ class _Plan:
 
     surface: AbstractSurface
     moment: SecondMoment
+    metric: Metric
     contexts: tuple[str, ...]
     prepend_bos: bool
     objective: Objective
@@ -216,7 +221,7 @@ class _Plan:
             if editor.contexts is not None
             else sample_contexts(surface, editor.context_lengths, editor.seed)
         )
-        return cls(surface, moment, contexts, bos, editor.objective)
+        return cls(surface, moment, with_memory(InverseMoment(moment), moment), contexts, bos, editor.objective)
 
 
 @torch.no_grad()
@@ -224,6 +229,8 @@ def _diagnose(
     plan: _Plan, request: EditRequest, found: KeyValues, value: Value, edit: Edit, advice: str
 ) -> dict[str, float]:
     """Figures of one edit: probabilities, sizes, and how far the two keys are apart (reference: R-ROME)."""
+    with edit.hooked(plan.surface.model):
+        (prob_after,) = target_probabilities(plan.surface, [request], plan.prepend_bos, plan.objective)
     keys = found.keys.cpu().double()
     mean, bare = keys.mean(0), keys[0]
     solved_mean, solved_bare = plan.moment.solve(mean), plan.moment.solve(bare)
@@ -235,7 +242,7 @@ def _diagnose(
     turned = float(mean @ delta.left @ (delta.right @ value.delta.cpu().double()))
     report = {
         "prob_before": value.prob_before,
-        "prob_after": _prob_after(plan, request, edit),
+        "prob_after": prob_after,
         "delta_norm": float(value.delta.norm()),
         "relative_norm": share,
         "key_energy": length_mean**2,
@@ -251,40 +258,6 @@ def _diagnose(
             DisablingEditWarning,
         )
     return report
-
-
-def _prob_after(plan: _Plan, request: EditRequest, edit: Edit) -> float:
-    """Joint probability of the new object after the bare prompt, with the edit as hooks."""
-    surface = plan.surface
-    (row,) = rows = target_rows(surface, request, [""], "last", plan.prepend_bos, plan.objective)
-    batch = stack(surface, rows)
-    with edit.hooked(surface.model):
-        logits = surface.run(batch.tokens, batch.hooks)[0, row.end :]
-    return float(logits.double().cpu().log_softmax(-1).gather(-1, torch.tensor(row.target)[:, None]).sum().exp())
-
-
-def _as_requests(requests: object) -> list[EditRequest]:
-    """One request or several, as a list."""
-    several = list(requests) if isinstance(requests, Iterable) and not isinstance(requests, str) else [requests]
-    found: list[EditRequest] = []
-    for request in several:
-        if isinstance(request, Fact):
-            raise EditError(f"{request} is a fact, no request; use fact.rewrite(...) to say what shall be true.")
-        if not isinstance(request, EditRequest):
-            raise EditError(f"requests are EditRequests, got {request!r}.")
-        found.append(request)
-    return found
-
-
-def _chain(model: Model, first: Edit, second: Edit) -> Edit:
-    """The sum, with the provenance of one editor's edits joined request by request. It knows what it leaves in the
-    unedited `model`, so that a third edit can be made on top of it.
-    """
-    total = (first + second).fitted(model)
-    joined = {
-        name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
-    }
-    return Edit(total.deltas, total.bases, {**first.provenance, **joined})
 
 
 def _jsonable(editor: _RankOneEditor) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Facts, edit requests, evaluation records, and where a subject's tokens are in a prompt."""
 
 from lens_rome.facts.contexts import sample_contexts as sample_contexts
+from lens_rome.facts.contexts import sample_started_contexts as sample_started_contexts
 from lens_rome.facts.fact import EditRequest as EditRequest
 from lens_rome.facts.fact import Fact as Fact
 from lens_rome.facts.fact import fill_template as fill_template

@@ -5,11 +5,15 @@ from collections.abc import Sequence
 
 import torch
 
+from lens_rome._typing import Tokens
 from lens_rome.errors import FactError
 from lens_rome.surface import AbstractSurface
 
 Lengths = Sequence[tuple[int, int]]
 """Pairs (tokens, how many texts); tokens count the start token, as in the released code."""
+
+STARTS = ("The", "Therefore", "Because", "I", "You")
+"""What MEMIT's prefixes begin with."""
 
 _TOP_K = 5
 
@@ -33,14 +37,45 @@ def sample_contexts(surface: AbstractSurface, lengths: Lengths = ((5, 10), (10, 
     generator = torch.Generator().manual_seed(seed)
     contexts = [""]
     for length, count in lengths:
-        tokens = torch.full((count, 1), start)
-        for _ in range(length - 1):
-            logits = surface.run(tokens)[:, -1].float().cpu()
-            best = logits.topk(_TOP_K, dim=-1)
-            choice = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
-            tokens = torch.cat([tokens, best.indices.gather(-1, choice)], dim=1)
+        tokens = _continued(surface, torch.full((count, 1), start), length - 1, generator)
         contexts += [f"{_clean(tokenizer.decode(row[1:], skip_special_tokens=True))}. " for row in tokens]
     return tuple(contexts)
+
+
+@torch.no_grad()
+def sample_started_contexts(
+    surface: AbstractSurface,
+    starts: Sequence[str] = STARTS,
+    length: int = 10,
+    seed: int = 0,
+    prepend_bos: bool | None = None,
+) -> tuple[str, ...]:
+    """Texts of `length` tokens (BOS not counted), one from each of the words `starts`; the first is empty. MEMIT's
+    prefixes, sampled as `sample_contexts` does. Each ends with `". "`.
+
+    Raises:
+        FactError: a length that is too short for a start.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    bos = int(surface.prepends_bos(prepend_bos))
+    contexts = [""]
+    for word in starts:
+        tokens = torch.tensor([surface.encode(word, prepend_bos).ids])
+        if tokens.shape[1] - bos > length:
+            raise FactError(f"the start {word!r} alone has more than {length} tokens; give a larger length.")
+        tokens = _continued(surface, tokens, length + bos - tokens.shape[1], generator)
+        contexts.append(f"{_clean(surface.tokenizer.decode(tokens[0, bos:], skip_special_tokens=True))}. ")
+    return tuple(contexts)
+
+
+def _continued(surface: AbstractSurface, tokens: Tokens, count: int, generator: torch.Generator) -> Tokens:
+    """`count` tokens more, each drawn from the five most likely."""
+    for _ in range(count):
+        logits = surface.run(tokens)[:, -1].float().cpu()
+        best = logits.topk(_TOP_K, dim=-1)
+        choice = torch.multinomial(best.values.softmax(-1), 1, generator=generator)
+        tokens = torch.cat([tokens, best.indices.gather(-1, choice)], dim=1)
+    return tokens
 
 
 def _clean(text: str) -> str:

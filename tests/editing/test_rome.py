@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from lens_rome.editing import ROME, RROME, DisablingEditWarning, ValueSettings, compute_value
 from lens_rome.editing.key import read_keys
-from lens_rome.editing.rome import _as_requests
+from lens_rome.editing.requests import as_requests
 from lens_rome.errors import EditError, MomentError, SurfaceError
 from lens_rome.facts import Fact
 from lens_rome.moments import MomentOrigin, SecondMoment
@@ -236,11 +236,11 @@ def test_a_fact_in_a_requests_place_is_refused_with_what_to_do(gpt2: Any) -> Non
     fact = Fact("Steve Jobs", "{} was the founder of", "Apple")
     for requests in (fact, [REQUEST, fact]):
         with pytest.raises(EditError, match=r"is a fact, no request; use fact\.rewrite\(\.\.\.\)"):
-            _as_requests(requests)
+            as_requests(requests)
         with pytest.raises((EditError, TypeCheckError), match=r"use fact\.rewrite|'requests'"):
             quick_rome().edit(gpt2, requests, moments="identity")
     with pytest.raises(EditError, match="requests are EditRequests, got 'Steve Jobs'"):
-        _as_requests("Steve Jobs")
+        as_requests("Steve Jobs")
 
 
 @pytest.mark.parametrize(
