@@ -61,10 +61,11 @@ class CholeskySolver:
 
 
 def _inverse_norm(factor: Float[Tensor, "d d"]) -> float:
-    """Hager's estimate of the 1-norm of the inverse from a few solves."""
+    """Hager's estimate of the 1-norm of the inverse from a few solves, or the smallest pivot's where that is more."""
     size = factor.shape[0]
     x = torch.full((size, 1), 1.0 / size, dtype=torch.float64)
-    best = 0.0
+    # A pivot is no less than the smallest eigenvalue. Hager's start is blind to the difference of two equal rows.
+    best = float(factor.diagonal().square().min().reciprocal())
     for _ in range(5):
         y = torch.cholesky_solve(x, factor)
         best = max(best, float(y.abs().sum()))

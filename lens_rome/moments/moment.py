@@ -116,7 +116,7 @@ class SecondMoment:
         Raises:
             MomentError: keys of another width, or not finite.
         """
-        new = keys.detach().cpu().double().clone()
+        new = keys.detach().cpu().double()
         known = new[:0] if self.memory is None else self.memory
         if new.ndim == 2 and new.shape[1] == known.shape[1]:
             new = torch.cat([known, new])

@@ -70,3 +70,11 @@ def test_how_ill_conditioned_a_matrix_may_be_is_a_setting() -> None:
     assert CholeskySolver.of(matrix).condition == pytest.approx(1e5)
     with pytest.raises(NotPositiveDefiniteError, match="about 1e\\+05"):
         CholeskySolver.of(matrix, max_condition=1e4)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-9, 1e-15])
+def test_two_like_rows_are_seen_in_the_condition_number(rng: torch.Generator, gap: float) -> None:
+    rows = torch.nn.functional.normalize(torch.randn(5, 9, generator=rng, dtype=torch.float64), dim=1)
+    rows[3] = rows[1]
+    matrix = rows @ rows.T + gap * torch.eye(5, dtype=torch.float64)
+    assert CholeskySolver.of(matrix, 1e17).condition > 0.3 / gap
