@@ -68,4 +68,4 @@ def chain(model: Model, first: Edit, second: Edit) -> Edit:
     joined = {
         name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
     }
-    return Edit(total.deltas, total.bases, {**first.provenance, **joined})
+    return Edit(total.deltas, total.bases, {**first.provenance, **joined}, total.keys)

@@ -15,6 +15,7 @@ import torch
 from lens_rome._typing import Model, Tensor
 from lens_rome._warnings import warn_caller
 from lens_rome.editing.closed_form import closed_form
+from lens_rome.editing.delta import LowRankDelta
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
 from lens_rome.editing.metric import InverseMoment, Metric, with_memory
@@ -147,7 +148,7 @@ class _RankOneEditor:
             "diagnostics": [report],
             "losses": [list(value.losses)],
         }
-        return Edit(edit.deltas, edit.bases, provenance)
+        return Edit(edit.deltas, edit.bases, provenance, {self.layer: key[None]})
 
     def _slots(self, found: KeyValues) -> tuple[Tensor, Tensor, Tensor]:
         """The key of the direction, the key of the constraint, and the present value at the latter; float64."""

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from lens_rome._typing import Model, Tensor
 from lens_rome._warnings import warn_caller
 from lens_rome.editing.closed_form import closed_form, written_fraction
-from lens_rome.editing.delta import LowRankDelta, Place
+from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import read_at_lookups
 from lens_rome.editing.metric import Metric, with_memory
@@ -179,7 +179,7 @@ def _write(plan: _Plan, requests: Sequence[EditRequest], values: Sequence[Value]
     surface, layers = plan.surface, plan.editor.layers
     rows = [plan.rows(request) for request in requests]
     targets = torch.stack([value.target for value in values]).cpu().double()
-    deltas: dict[Place, LowRankDelta] = {}
+    deltas: dict[Place, Delta] = {}
     told: dict[int, _Layer] = {}
     for done, layer in enumerate(layers):
         keys, now = _read(plan, rows, layer, deltas)
@@ -191,12 +191,13 @@ def _write(plan: _Plan, requests: Sequence[EditRequest], values: Sequence[Value]
     edit = Edit.made_for(surface, deltas, {})
     with edit.hooked(surface.model):
         after = target_probabilities(surface, requests, plan.search.prepend_bos, plan.search.objective)
-    return Edit(deltas, edit.bases, _provenance(plan, requests, values, told, after))
+    keys = {layer: each.keys for layer, each in told.items()}
+    return Edit(edit.deltas, edit.bases, _provenance(plan, requests, values, told, after), keys)
 
 
 @torch.no_grad()
 def _read(
-    plan: _Plan, rows: Sequence[Sequence[Row]], layer: int, deltas: dict[Place, LowRankDelta]
+    plan: _Plan, rows: Sequence[Sequence[Row]], layer: int, deltas: dict[Place, Delta]
 ) -> tuple[Float[Tensor, "request d_mlp"], Float[Tensor, "request d_model"]]:
     """Keys of a layer, and the output of the last edited block, with what has been written below in place."""
     key, output = Site(layer, "key"), plan.search.site

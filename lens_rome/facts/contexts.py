@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Int
 
-from lens_rome._typing import Tokens
+from lens_rome._typing import Tensor, Tokens
 from lens_rome.errors import FactError
 from lens_rome.surface import AbstractSurface
 
@@ -68,7 +69,9 @@ def sample_started_contexts(
     return tuple(contexts)
 
 
-def _continued(surface: AbstractSurface, tokens: Tokens, count: int, generator: torch.Generator) -> Tokens:
+def _continued(
+    surface: AbstractSurface, tokens: Tokens, count: int, generator: torch.Generator
+) -> Int[Tensor, "batch longer"]:
     """`count` tokens more, each drawn from the five most likely."""
     for _ in range(count):
         logits = surface.run(tokens)[:, -1].float().cpu()

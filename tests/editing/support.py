@@ -5,6 +5,8 @@ from typing import Any
 import torch
 
 from lens_rome.editing import ROME, RROME, Edit, ValueSettings
+from lens_rome.editing.key import KeyValues, read_keys
+from lens_rome.editing.rows import prompt_rows
 from lens_rome.facts import EditRequest
 from lens_rome.moments import MomentOrigin, SecondMoment
 from lens_rome.surface import as_surface
@@ -42,6 +44,13 @@ def quick_rrome(layer: int = LAYER, **settings: Any) -> RROME:
 def quick_edit(model: Any, request: EditRequest = REQUEST, layer: int = LAYER, **settings: Any) -> Edit:
     """An ordinary ROME edit in few steps."""
     return quick_rome(layer, **settings).edit(model, request, moments=random_moment(model, layer))
+
+
+def keys_of(model: Any, contexts: tuple[str, ...] = CONTEXTS, layer: int = LAYER) -> KeyValues:
+    """Keys and values of `REQUEST`, a row a context."""
+    surface = as_surface(model)
+    (found,) = read_keys(surface, [prompt_rows(surface, REQUEST, contexts, "subject_last", None)], layer)
+    return found
 
 
 def dense(edit: Edit, layer: int = LAYER) -> torch.Tensor:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from lens_rome.editing import compute_value
-from lens_rome.editing.key import read_keys
 from lens_rome.surface import as_surface
 from tests.editing.support import (
     CONTEXTS,
@@ -16,6 +15,7 @@ from tests.editing.support import (
     REQUEST,
     SHORT,
     dense,
+    keys_of,
     quick_rome,
     quick_rrome,
     random_moment,
@@ -51,7 +51,7 @@ def test_sizes_and_angles_follow_their_formulas(gpt2: Any) -> None:
     moment = random_moment(gpt2)
     edit = quick_rome().edit(gpt2, REQUEST, moments=moment)
     report = edit.provenance["diagnostics"][0]
-    keys = read_keys(as_surface(gpt2), REQUEST, LAYER, CONTEXTS).keys
+    keys = keys_of(gpt2, CONTEXTS).keys
     # a and c: averaged and bare key in the metric of the inverse moment.
     eigenvalues, basis = torch.linalg.eigh(moment.mean)
     whiten = basis @ torch.diag(eigenvalues**-0.5) @ basis.T
@@ -72,7 +72,7 @@ def test_sizes_and_angles_follow_their_formulas(gpt2: Any) -> None:
 def test_the_two_editors_differ_in_size_by_the_overshoot(gpt2: Any) -> None:
     moment = random_moment(gpt2)
     rome = quick_rome().edit(gpt2, REQUEST, moments=moment)
-    keys = read_keys(as_surface(gpt2), REQUEST, LAYER, CONTEXTS)
+    keys = keys_of(gpt2, CONTEXTS)
     # R-ROME with the same residual: its own differs where the averaged output is not the bare prompt's.
     direction = moment.solve(keys.keys.mean(0))
     delta = compute_value(gpt2, REQUEST, LAYER, CONTEXTS, SHORT).delta
@@ -84,7 +84,7 @@ def test_the_two_editors_differ_in_size_by_the_overshoot(gpt2: Any) -> None:
 def test_rrome_reports_what_it_moves_the_averaged_key_by(gpt2: Any) -> None:
     edit = quick_rrome().edit(gpt2, REQUEST, moments=random_moment(gpt2))
     report = edit.provenance["diagnostics"][0]
-    keys = read_keys(as_surface(gpt2), REQUEST, LAYER, CONTEXTS)
+    keys = keys_of(gpt2, CONTEXTS)
     moved = keys.keys.mean(0) @ dense(edit)
     assert report["overshoot"] == pytest.approx(float(moved.norm()) / report["delta_norm"], rel=1e-9)
     target = compute_value(gpt2, REQUEST, LAYER, CONTEXTS, SHORT).target
