@@ -8,7 +8,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
 from lens_rome.plotting._heat import COLOURS, PLAIN, Panel, Picture, effects_scale
-from lens_rome.plotting._labels import SITES, visible
+from lens_rome.plotting._labels import kind_label, visible
 
 _STATISTICS = {"mean": "Mean", "max": "Largest"}
 
@@ -70,7 +70,7 @@ def plot_segments(
     panel = Panel("", values, effects_scale(values, colours), change, "effect", "layer", layers[0])
     labels = [f"{visible(str(name))} ({n} token{'s' * (n != 1)})" for name, n in segments.items()]
     notes = ["Grey: no value."] if bool(np.isnan(values).any()) else []
-    site = f" of restoring the {SITES.get(kind, visible(kind))}" if kind else ""
+    site = f" of restoring {kind_label(kind)}" if kind else ""
     statement = f"{_STATISTICS[statistic]} indirect effect{site} over the tokens of each segment"
     return draw(Picture(statement + (f": {visible(title)}" if title else ""), notes, labels, [panel]), backend)
 
