@@ -69,10 +69,8 @@ def _roles(console: Console, averages: AverageEffects) -> list[str]:
 
 
 def _peaks(averages: AverageEffects, kind: str, roles: list[str]) -> Table:
-    table, average = (
-        plain_table("token", "tokens (facts)", "peak at layer", "effect", "95% interval"),
-        averages.of_kind(kind),
-    )
+    average = averages.of_kind(kind)
+    table = plain_table("token", "tokens (facts)", "peak at layer", "effect", "95% interval")
     for role in roles:
         row = ROLES.index(role)
         if not average.n[row].any():

@@ -10,14 +10,14 @@ _OF_AVERAGE = ("--average", "--out")
 
 
 def check_one_task(context: typer.Context) -> None:
-    """`CommandError` where options of two tasks are given: averaging, many facts, one fact. None is silently ignored."""
+    """`CommandError` where options of two tasks are given (averaging, many facts, one fact): none is ignored."""
     given = _given(context)
     if "--average" in given:
         wrong = [option for option in given if option not in _OF_AVERAGE]
         if wrong:
             raise CommandError(
-                f"--average reads traces that are there; leave out {_listed(wrong)}: what was traced and how was settled "
-                "when the folder was made."
+                f"--average reads traces that are there; leave out {_listed(wrong)}. What was traced and how was "
+                "settled when the folder was made."
             )
     elif "--facts" in given:
         wrong = [option for option in given if option in _OF_ONE]
