@@ -1,12 +1,19 @@
 """Which of its three tasks `lens-rome trace` was given, and that all its options are of that task."""
 
 import typer
+from typer.core import TyperCommand
 
 from lens_rome.cli.reporting import CommandError
 
 _OF_ONE = ("--subject", "--template", "--target", "--answer", "--top")
 _OF_MANY = ("--count", "--whole-target", "--all", "--retry-errors", "--shard")
 _OF_AVERAGE = ("--average", "--out")
+
+
+class Command(TyperCommand):
+    """A command whose functions get the context that they ask for; typer's own hands them its base class."""
+
+    context_class = typer.Context
 
 
 def check_one_task(context: typer.Context) -> None:

@@ -116,7 +116,7 @@ def plot_average_heatmap(
     layers = layer_range(frame)
     panels = [_heat(kind, frame, roles, layers, visible(measure)) for kind in kinds]
     gaps = ["Grey: no value."] if any(bool((panel.values != panel.values).any()) for panel in panels) else []
-    return draw(Picture(_title(title), gaps, list(_labels(frame, roles).values()), panels), backend)
+    return draw(Picture(_title(title), gaps, list(_labels(frame, roles).values()), panels, row_characters=60), backend)
 
 
 def _check(effects: Any, function: str, numbers: tuple[str, ...]) -> tuple[Any, list[str], list[str]]:

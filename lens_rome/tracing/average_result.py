@@ -67,7 +67,7 @@ class KindAverage:
         Where positions were chosen, a role that was not may still have some tokens: those that are another role's too.
         """
         row = ROLES.index(check_role(role))
-        return 0 < self.n_tokens[row] == self.n[row].max()
+        return bool(0 < self.n_tokens[row] == self.n[row].max())
 
     def counted(self, role: str, layer: int) -> str:
         """Over what the mean of a role and layer is, in words, such as `95 tokens of 80 facts`."""
