@@ -22,8 +22,8 @@ from lens_rome.tracing import (
     suggest_layers,
 )
 
-_PEAKS = {"subject_last": "", "pooled": "_pooled"}
-"""Roles whose peaks are drawn, and how the files' names end."""
+_PEAKS = {"subject_last": ("", ROLE_NAMES["subject_last"]), "pooled": ("_pooled", "tokens pooled")}
+"""Roles whose peaks are drawn, how the files' names end, and what the role is."""
 
 
 def show_average(console: Console, source: Path, out: Path) -> None:
@@ -38,7 +38,7 @@ def show_average(console: Console, source: Path, out: Path) -> None:
     console.print(f"\n{len(traces)} facts traced, {len(traces.skipped)} left out.")
     roles = _roles(console, averages)
     for kind in averages.kinds:
-        console.print(f"\n[bold]Average indirect effect of {KIND_NAMES[kind]}[/bold]")
+        console.print(f"\n[bold]Average indirect effect of {KIND_NAMES[kind]}[/bold], over n tokens (of so many facts)")
         console.print(_peaks(averages, kind, roles))
     _suggest(console, traces)
     frame, title = averages.to_dataframe(), f"{len(traces)} facts"
@@ -70,7 +70,7 @@ def _roles(console: Console, averages: AverageEffects) -> list[str]:
 
 def _peaks(averages: AverageEffects, kind: str, roles: list[str]) -> Table:
     average = averages.of_kind(kind)
-    table = plain_table("token", "tokens (facts)", "peak at layer", "effect", "95% interval")
+    table = plain_table("token", "n (facts)", "peak layer", "effect", "95% interval")
     for role in roles:
         row = ROLES.index(role)
         if not average.n[row].any():
@@ -85,15 +85,14 @@ def _peaks(averages: AverageEffects, kind: str, roles: list[str]) -> Table:
 
 def _draw_peaks(console: Console, folder: Folder, traces: TraceSet, kind: str, title: str) -> None:
     """The layers at which single facts peak: at the last subject token, and with all tokens pooled."""
-    for role, ending in _PEAKS.items():
+    for role, (ending, where) in _PEAKS.items():
         try:
             peaks = peak_layers(traces, kind, role=role)
         except TraceError as error:
             console.print(f"\nNo picture of peaks: {escape(str(error))}", style="dim", soft_wrap=True)
             continue
-        where = "at the last subject token" if not ending else "tokens from the subject on pooled"
         draw = partial(plot_peak_layers, peaks, title=title)
-        folder.picture(f"peaks_{kind}{ending}.png", f"where single facts peak, {KIND_NAMES[kind]} {where}", draw)
+        folder.picture(f"peaks_{kind}{ending}.png", f"where single facts peak: {KIND_NAMES[kind]}, {where}", draw)
 
 
 def _suggest(console: Console, traces: TraceSet) -> None:

@@ -37,7 +37,10 @@ def test_many_facts_are_traced_into_a_folder_and_averaged(run: Run, tmp_path: Pa
     result = run("trace", "--average", "run", "--out", "pictures")
     assert result.exit_code == 0, result.output
     assert "6 facts traced" in result.stdout and "last subject token" in result.stdout
-    assert all(f"effect of {kind}\n" in result.stdout for kind in ("hidden states", "MLP outputs", "attention outputs"))
+    assert all(
+        f"effect of {kind}, over n tokens" in result.stdout
+        for kind in ("hidden states", "MLP outputs", "attention outputs")
+    )
     assert "Not shown" not in result.stdout
     assert "No layers suggested" in result.stdout, "six facts are too few"
     frame = pd.read_csv(tmp_path / "pictures" / "average.csv")
