@@ -44,7 +44,7 @@ def show_average(console: Console, source: Path, out: Path) -> None:
     frame, title = averages.to_dataframe(), f"{len(traces)} facts"
     folder.save("average.csv", "all average effects with 95% bands", lambda path: frame.to_csv(path, index=False))
     folder.save("summary.csv", "average total effects", lambda path: averages.summary().to_csv(path, index=False))
-    panels = frame[frame["kind"].isin(averages.kinds[:3]) & frame["role"].isin(roles)]
+    panels = frame.loc[frame["kind"].isin(averages.kinds[:3]) & frame["role"].isin(roles)]
     band = "95% of bootstrap resamples of facts"
     folder.picture("average.png", "average effects by layer", lambda: plot_average(panels, title=title, band=band))
     folder.picture("average_roles.png", "the same as heat maps", lambda: plot_average_heatmap(panels, title=title))

@@ -58,9 +58,9 @@ def trace_many(
         facts = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
     # Drawn and not the first: a file may be sorted by relation.
     chosen = dict(random.Random(0).sample(list(facts.items()), min(ways.count or len(facts), len(facts))))
-    how = {"known": ways.known, "target": ways.target, "shard": ways.shard, "retry_errors": ways.retry_errors}
+    how = {"known": ways.known, "target": ways.target, "retry_errors": ways.retry_errors}
     done = _is_done(out, ways.retry_errors)
-    found = trace_facts(loaded.model, chosen, kinds, out=out, **how, **options)
+    found = trace_facts(loaded.model, chosen, kinds, out=out, shard=ways.shard, **how, **options)
     if done:
         console().print("Nothing was left to do: an earlier start has done all of it.")
     unknown = [name for name, reason in found.skipped.items() if not reason.startswith("error")]

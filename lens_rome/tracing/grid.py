@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, Residual, Tensor
+from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor
 from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, position_free
 from lens_rome.tracing.states import as_slice, freeze_hooks, put, resid_mid_as_attn_out
 
@@ -231,7 +231,7 @@ class _Column:
         """Remember what enters a block, after the owner's hooks."""
         self.entering = activation
 
-    def _restoring(self, layer: int) -> tuple[str, Callable[..., Tensor]]:
+    def _restoring(self, layer: int) -> tuple[str, HookFunction]:
         donated = self._donated(layer)
         if self.kind == "resid_mid":
             site = Site(layer, "attn_out")
