@@ -10,6 +10,9 @@ import lens_rome
 from lens_rome.errors import LensRomeError
 
 PROMISED = {
+    "AlphaEdit",
+    "EMMET",
+    "MEMIT",
     "Edit",
     "EditRequest",
     "EvalRecord",
