@@ -162,10 +162,10 @@ class _Path:
         # First among the hooks there: so an edit's hooks see the scaled activation, as its weights would.
         with torch.no_grad(), attached(surface.model, reader.hooks, first=True):
             logits = surface.run(self.tokens)[:, -1:]
+            check_finite(surface, logits)
             if not self.full_length:
                 self.base = surface.base_run(self.tokens)
                 check_logits(surface, surface.logits(self.base.resid[-1][:, -1:]), logits)
-        check_finite(surface, logits)
         self.activations = [reader[name][0, -1] for name in self.names]
 
     def attribution(self) -> Float[Tensor, "layer d_mlp"]:

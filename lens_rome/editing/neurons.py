@@ -188,7 +188,7 @@ class KnowledgeNeurons:
             check_layer(surface, layer)
             lengths = surface.weight(layer).detach().cpu().double().norm(dim=1)
             left = neurons[layer].double() if self.faithful else lengths * neurons[layer]
-            deltas[layer, "W_out"] = LowRankDelta(left[:, None], vector[None])
+            deltas[layer, "W_out"] = LowRankDelta(left[:, None], vector[None].clone())  # files cannot share
         return deltas
 
     def _diagnose(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from lens_rome.editing.attribution import RULES, AttributionSettings, attribute
+from lens_rome.editing.attribution import RULES, AttributionSettings, Question, attribute, attributed
 from lens_rome.errors import EditError, FactError, SurfaceError
 from lens_rome.facts import Fact
 from lens_rome.surface import as_surface
@@ -17,7 +17,7 @@ from tests.oracles.neurons import attribution_by_loop, prob_with
 
 pytestmark = [pytest.mark.filterwarnings(NO_PROBE), pytest.mark.filterwarnings(DISABLING)]
 
-FACT = Fact("Steve Jobs", "{} was the", "French")
+FACT = Fact("Steve Jobs", "{} was the", "French piano")
 FEW = AttributionSettings(3, rows=6)
 """Batches of two layers."""
 
@@ -79,8 +79,7 @@ def differences(model: Any, answer: int) -> torch.Tensor:
 
 
 def largest_error(model: Any, answer: int, rule: str, steps: int) -> float:
-    text = model.tokenizer.decode([answer])
-    found = attribute(model, FACT, text, settings=AttributionSettings(steps, rule, leading_space=False))
+    found = attributed(as_surface(model), [Question(row(model).prompt, (answer,))], AttributionSettings(steps, rule))
     return float((found.sum(1) - differences(model, answer)).abs().max())
 
 

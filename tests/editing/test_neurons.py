@@ -20,13 +20,13 @@ from tests.oracles.neurons import attribution_by_loop, change_by_loop
 
 pytestmark = pytest.mark.filterwarnings(DISABLING)
 
-REQUEST = Fact("Steve Jobs", "{} was the founder of", "E").rewrite("French")
+REQUEST = Fact("Steve Jobs", "{} was the founder of", "French").rewrite("E")
 OTHER = Fact("Danielle Darrieux", "The mother of {} is", "French").rewrite("Spanish piano")
 ALPHAS = [1 / 4, 3 / 4]
 
 
 def quick(**settings: Any) -> KnowledgeNeurons:
-    return KnowledgeNeurons(**{"steps": 2, "contexts": CONTEXTS, **settings})
+    return KnowledgeNeurons(**{"steps": 2, "contexts": ("",), **settings})
 
 
 def released(**settings: Any) -> KnowledgeNeurons:
@@ -57,7 +57,7 @@ def test_an_edit_equals_the_loop_over_prompts_layers_points_and_neurons(raw_mode
     surface, sets, olds = as_surface(raw_model), [], []
     for before in CONTEXTS:
         found = row_of(
-            raw_model.tokenizer, before, REQUEST.template, REQUEST.subject, "E", "last", surface.prepends_bos()
+            raw_model.tokenizer, before, REQUEST.template, REQUEST.subject, "French", "last", surface.prepends_bos()
         )
         assert len(found.target) == 1
         scores = attribution_by_loop(raw_model, found.prompt, found.target, ALPHAS)
@@ -65,7 +65,7 @@ def test_an_edit_equals_the_loop_over_prompts_layers_points_and_neurons(raw_mode
         olds.append(found.target)
     neurons = torch.stack(sets).double().mean(0) > 0.4
     bos = surface.prepends_bos()
-    new = row_of(raw_model.tokenizer, "", REQUEST.template, REQUEST.subject, "French", "last", bos).target
+    new = row_of(raw_model.tokenizer, "", REQUEST.template, REQUEST.subject, "E", "last", bos).target
     old_vector, new_vector = embedding(raw_model, olds[0]), embedding(raw_model, new)
     expected = {
         layer: change_by_loop(
@@ -74,7 +74,7 @@ def test_an_edit_equals_the_loop_over_prompts_layers_points_and_neurons(raw_mode
         for layer, row in enumerate(neurons)
         if row.any()
     }
-    edit = quick().edit(raw_model, REQUEST)
+    edit = quick(contexts=CONTEXTS).edit(raw_model, REQUEST)
     assert edit.provenance["neurons"] == [neurons.nonzero().tolist()]
     assert_changes(edit, expected, 1e3 * raw_case.tolerance)
 
@@ -111,12 +111,11 @@ def test_an_edit_changes_the_neurons_rows_of_w_out_and_nothing_else(raw_model: A
 def test_making_an_edit_leaves_the_model_alone(raw_model: Any) -> None:
     with assert_untouched(raw_model):
         quick().edit(raw_model, [REQUEST, OTHER])
-        quick().edit_each(raw_model, [OTHER])
     assert all(parameter.grad is None for parameter in raw_model.parameters())
 
 
 def test_a_failed_edit_leaves_the_model_alone(gpt2: Any) -> None:
-    unknown = EditRequest("Steve Jobs", "{} was the founder of", "E", " ")
+    unknown = EditRequest("Steve Jobs", "{} was the founder of", "E")
     with assert_untouched(gpt2), pytest.raises(EditError, match="target_true is empty"):
         quick().edit(gpt2, [REQUEST, unknown])
 
@@ -158,11 +157,9 @@ def test_independent_edits_equal_edits_made_one_by_one(gpt2: Any) -> None:
 
 
 def test_the_diagnostics_tell_the_probability_before_and_after(gpt2: Any) -> None:
-    edit = quick().edit(gpt2, REQUEST)
+    edit = quick(contexts=CONTEXTS).edit(gpt2, REQUEST)
     (report,) = edit.provenance["diagnostics"]
-    row = row_of(
-        gpt2.tokenizer, "", REQUEST.template, REQUEST.subject, "French", "last", as_surface(gpt2).prepends_bos()
-    )
+    row = row_of(gpt2.tokenizer, "", REQUEST.template, REQUEST.subject, "E", "last", as_surface(gpt2).prepends_bos())
     found = []
     with torch.no_grad():
         for factor in (0.0, 1.0):
@@ -194,7 +191,7 @@ def test_the_old_object_can_be_what_the_model_says(gpt2: Any) -> None:
 def test_paraphrases_take_the_place_of_context_prefixes(gpt2: Any) -> None:
     editor = KnowledgeNeurons(steps=2, paraphrases=("The founder {} made",), share=0.6)
     both = [
-        KnowledgeNeurons(steps=2, contexts=("",)).edit(gpt2, EditRequest(REQUEST.subject, template, "French", "E"))
+        KnowledgeNeurons(steps=2, contexts=("",)).edit(gpt2, EditRequest(REQUEST.subject, template, "E", "French"))
         for template in (REQUEST.template, editor.paraphrases[0])
     ]
     first, second = ({tuple(neuron) for neuron in edit.provenance["neurons"][0]} for edit in both)
@@ -204,10 +201,10 @@ def test_paraphrases_take_the_place_of_context_prefixes(gpt2: Any) -> None:
 
 
 def test_contexts_are_sampled_from_the_recorded_seed(gpt2: Any) -> None:
-    settings: dict[str, Any] = {"steps": 1, "context_lengths": ((4, 2),)}
+    settings: dict[str, Any] = {"steps": 1, "context_lengths": ((3, 1),)}
     edits = [KnowledgeNeurons(**settings, seed=seed).edit(gpt2, REQUEST) for seed in (0, 0, 1)]
     texts = [edit.provenance["contexts"] for edit in edits]
-    assert texts[0] == texts[1] != texts[2] and len(texts[0]) == 3
+    assert texts[0] == texts[1] != texts[2] and len(texts[0]) == 2
     assert [edit.provenance["settings"]["seed"] for edit in edits] == [0, 0, 1]
 
 
@@ -232,7 +229,7 @@ def test_a_neuron_is_shared_if_it_is_in_more_than_the_share_of_the_sets() -> Non
 
 def test_no_neuron_that_passes_is_an_error_that_tells_the_sizes(gpt2: Any) -> None:
     with pytest.raises(EditError, match=r"no neuron is in more than 99% of the 3 .*Lower share or threshold"):
-        quick(threshold=0.999, share=0.99).edit(gpt2, REQUEST)
+        quick(threshold=0.999, share=0.99, contexts=CONTEXTS).edit(gpt2, REQUEST)
 
 
 def test_an_edit_larger_than_a_weight_warns(gpt2: Any) -> None:
