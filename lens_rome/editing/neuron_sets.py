@@ -13,11 +13,10 @@ from lens_rome.surface import AbstractSurface
 
 
 def coarse_set(scores: Float[Tensor, "layer d_mlp"], threshold: float) -> Bool[Tensor, "layer d_mlp"]:
-    """The neurons with an attribution above `threshold` times the largest of all layers; none if that is not
-    positive.
+    """The neurons with an attribution above `threshold`, at least 0 and below 1, times the largest of all layers; none
+    if that is not positive.
     """
-    largest = scores.max()
-    return (scores > threshold * largest) & (largest > 0)
+    return scores > threshold * scores.max()
 
 
 def shared_by(sets: Bool[Tensor, "prompt layer d_mlp"], share: float) -> Bool[Tensor, "layer d_mlp"]:

@@ -106,7 +106,7 @@ def test_attribution_inside_an_edits_hooks_equals_attribution_with_its_weights(r
 
 def test_hooks_of_the_owner_take_part_after_the_scaling(gpt2: Any) -> None:
     def damp(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
-        return activation * torch.linspace(0.5, 1.0, activation.shape[1], dtype=activation.dtype)[:, None]
+        return activation * torch.linspace(1.0, 0.5, activation.shape[1], dtype=activation.dtype)[:, None]
 
     owners = [("blocks.1.mlp.hook_post", damp), ("blocks.2.hook_resid_pre", damp)]
     expected = by_loop(gpt2, row(gpt2), [1 / 6, 3 / 6, 5 / 6], later_hooks=owners)

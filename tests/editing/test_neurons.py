@@ -218,7 +218,7 @@ def test_an_edit_is_saved_and_loaded_with_its_neurons(gpt2: Any, tmp_path: Path)
 def test_a_coarse_set_is_strictly_above_its_share_of_the_largest_of_all_layers() -> None:
     scores = torch.tensor([[1.0, 0.2, 0.21], [-1.0, 0.5, 0.0]])
     assert coarse_set(scores, 0.2).tolist() == [[True, False, True], [False, True, False]]
-    assert not coarse_set(-scores.abs(), 0.2).any() and not coarse_set(torch.zeros(2, 3), 0.0).any()
+    assert not coarse_set(-1 - scores.abs(), 0.2).any() and not coarse_set(torch.zeros(2, 3), 0.0).any()
 
 
 def test_a_neuron_is_shared_if_it_is_in_more_than_the_share_of_the_sets() -> None:
