@@ -72,10 +72,10 @@ def _pass(
                 f"the loss is not finite in pass {number + 1} of the fit: the weights diverged. Lower lr "
                 f"({settings.lr:g}) or set norm_bound."
             )
-        if float(loss) >= settings.stop_loss:
+        size, rows = loss.item(), len(batch.rows)
+        if size >= settings.stop_loss:
             descend(loss, weights, optimizer, settings.norm_bound)
-        rows = len(batch.rows)
-        total, nll, count = total + rows * float(loss), nll + rows * told, count + rows
+        total, nll, count = total + rows * size, nll + rows * told, count + rows
     return {"total": total / count, "nll": nll / count}
 
 

@@ -10,7 +10,7 @@ import torch
 from lens_rome.editing import Edit, Objective
 from lens_rome.editing.finetune import FineTune
 from lens_rome.facts import EditRequest
-from lens_rome.surface import as_surface
+from lens_rome.surface import as_surface, position_free
 from tests.editing.support import LAYER, OTHER_REQUEST, REQUEST
 from tests.helpers import Case
 from tests.oracles.tuning import Tuned, tune_by_loop, tuning_row
@@ -115,17 +115,16 @@ def test_owner_hooks_that_look_at_positions_take_part(gpt2: Any, gpt2_case: Case
     assert abs(totals(found)[0] - totals(plain)[0]) > 1e-4
 
 
-def test_runs_begin_at_the_first_edited_block(gpt2: Any) -> None:
-    from lens_rome.surface import position_free
+def test_steps_run_from_the_first_edited_block_on(gpt2: Any) -> None:
+    def runs(steps: int) -> list[int]:
+        calls: list[int] = []
 
-    calls = {0: 0, 2: 0}
+        def count(activation: torch.Tensor, hook: Any) -> None:  # noqa: ARG001
+            calls.append(int(hook.name.split(".")[1]))
 
-    def count(layer: int) -> Any:
-        def hook_function(activation: torch.Tensor, hook: Any) -> None:  # noqa: ARG001
-            calls[layer] += 1
+        watched = [(f"blocks.{layer}.hook_resid_pre", position_free(count)) for layer in range(4)]
+        with gpt2.hooks(fwd_hooks=watched):
+            replace(SHORT, layers=(2,), steps=steps).edit(gpt2, REQUEST)
+        return [calls.count(layer) for layer in range(4)]
 
-        return (f"blocks.{layer}.hook_resid_pre", position_free(hook_function))
-
-    with gpt2.hooks(fwd_hooks=[count(0), count(2)]):
-        replace(SHORT, layers=(2,), steps=10).edit(gpt2, REQUEST)
-    assert calls[2] - calls[0] == 10
+    assert [after - before for before, after in zip(runs(1), runs(8), strict=True)] == [0, 0, 7, 7]
