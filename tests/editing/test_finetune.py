@@ -11,8 +11,9 @@ from lens_rome.editing import Edit, Objective
 from lens_rome.editing.finetune import FineTune
 from lens_rome.facts import EditRequest
 from lens_rome.surface import as_surface, position_free
+from tests.conftest import LoadModel
 from tests.editing.support import LAYER, OTHER_REQUEST, REQUEST
-from tests.helpers import Case
+from tests.helpers import Case, skip_without_hooked
 from tests.oracles.tuning import Tuned, tune_by_loop, tuning_row
 
 THIRD = EditRequest("The Space Needle", "{} is in the city of", "Rome")
@@ -128,3 +129,16 @@ def test_steps_run_from_the_first_edited_block_on(gpt2: Any) -> None:
         return [calls.count(layer) for layer in range(4)]
 
     assert [after - before for before, after in zip(runs(1), runs(8), strict=True)] == [0, 0, 7, 7]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gptj", "neox"])
+def test_parameters_that_lie_otherwise_in_memory_are_fitted_alike_on_both_surfaces(
+    shared_model: LoadModel, architecture: str
+) -> None:
+    # On the bridge they are transposed, split from a fused matrix, or both.
+    skip_without_hooked("hooked")
+    editor = replace(SHORT, parameters=("W_Q", "W_K", "W_V", "W_O", "W_in"))
+    hooked, bridge = (editor.edit(shared_model(Case(architecture, name)), REQUEST) for name in ("hooked", "bridge"))
+    for place, delta in hooked.deltas.items():
+        change = delta.dense()
+        assert float((bridge.deltas[place].dense() - change).norm()) <= 1e-2 * float(change.norm()), place
