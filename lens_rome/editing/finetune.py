@@ -121,11 +121,11 @@ class FineTune(TuningSettings):
         ]
 
     def _fitted(self, surface: AbstractSurface, requests: Sequence[EditRequest], rows: Sequence[Row]) -> Edit:
-        before = target_probs(surface, rows, self.batch)
+        before = target_probs(surface, rows)
         found = fit(surface, rows, self)
         edit = Edit.made_for(surface, found.deltas, {})
         with edit.applied(surface.model):
-            after = target_probs(surface, rows, self.batch)
+            after = target_probs(surface, rows)
         share = _share(edit)
         provenance = {
             "editor": self.name,
