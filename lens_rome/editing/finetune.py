@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 
 from lens_rome._typing import Model
 from lens_rome.editing.edit import Edit
-from lens_rome.editing.rome import Moments, _as_requests
+from lens_rome.editing.requests import as_requests
+from lens_rome.editing.rome import Moments
 from lens_rome.editing.rows import Row, target_rows
 from lens_rome.editing.search import differentiable
 from lens_rome.editing.target_batch import target_probs
@@ -83,7 +84,7 @@ class FineTune(TuningSettings):
             SurfaceError: unsupported model, or one without such layers or parameters.
             FactError, EditError: unusable request, failed fit.
         """
-        wanted, surface = _as_requests(requests), as_surface(model)
+        wanted, surface = as_requests(requests), as_surface(model)
         if not wanted:
             raise EditError("no requests to edit.")
         self._check(surface)
@@ -100,7 +101,7 @@ class FineTune(TuningSettings):
         """An independent edit for each request, one fit after the other. Each holds a dense change: mind the memory.
         Raises as `edit`, before the first fit where a request cannot be used.
         """
-        wanted, surface = _as_requests(requests), as_surface(model)
+        wanted, surface = as_requests(requests), as_surface(model)
         self._check(surface)
         with differentiable(surface):
             rows = self._rows(surface, wanted)
