@@ -7,7 +7,9 @@ editors' default. Without BOS, as published. `atlas` is ours, measured on the bu
 from collections.abc import Callable
 from typing import Any
 
+from lens_rome.editing.finetune import FineTune
 from lens_rome.editing.memit import EMMET, MEMIT, AlphaEdit
+from lens_rome.editing.neurons import KnowledgeNeurons
 from lens_rome.editing.rome import ROME, RROME
 from lens_rome.editing.value import ValueSettings
 from lens_rome.errors import EditError
@@ -34,18 +36,43 @@ def _spread(layers: range, steps: int, memit: float, emmet: tuple[int, float]) -
     }
 
 
+def _tuned(layer: int, bounds: tuple[int, float] | None = None) -> dict[str, Preset]:
+    """Fine-tuning of one layer, and of another within a bound."""
+    found: dict[str, Preset] = {"FT": lambda: FineTune((layer,), prepend_bos=False)}
+    if bounds is not None:
+        bounded, bound = bounds
+        found["FT+L"] = lambda: FineTune((bounded,), norm_bound=bound, prepend_bos=False)
+    return found
+
+
 _ATLAS_ROME = ValueSettings(steps=40, stop_loss=0.01)
+_ATLAS_SPREAD = ValueSettings(steps=25, stop_loss=0.02, clamp=0.75)
 
 _PRESETS: dict[str, dict[str, Preset]] = {
-    "gpt2-medium": _rome(8, 3.0),
-    "gpt2-large": _rome(12, 4.0),
-    "gpt2-xl": {**_rome(17, 4.0), **_spread(range(13, 18), 20, 20000.0, (17, 1000.0))},
-    "gpt-j-6b": {**_rome(5, 4.0), **_spread(range(3, 9), 25, 15000.0, (5, 1.0))},
+    "gpt2-medium": {**_rome(8, 3.0), "FT+L": lambda: FineTune((0,), norm_bound=2e-3, prepend_bos=False)},
+    "gpt2-large": {**_rome(12, 4.0), "FT+L": lambda: FineTune((0,), norm_bound=1e-3, prepend_bos=False)},
+    "gpt2-xl": {
+        **_rome(17, 4.0),
+        **_spread(range(13, 18), 20, 20000.0, (17, 1000.0)),
+        **_tuned(1, (0, 5e-4)),
+        "KN": lambda: KnowledgeNeurons(faithful=True, prepend_bos=False),
+    },
+    "gpt-j-6b": {
+        **_rome(5, 4.0),
+        **_spread(range(3, 9), 25, 15000.0, (5, 1.0)),
+        **_tuned(21, (0, 5e-5)),
+    },
     "gpt-neox-20b": _rome(15, 4.0),
     "atlas": {
         "ROME": lambda: ROME(1, value=_ATLAS_ROME),
         "p-ROME": lambda: ROME(1, value=_ATLAS_ROME, bare=True),
         "R-ROME": lambda: RROME(1, value=_ATLAS_ROME),
+        "MEMIT": lambda: MEMIT((0, 1, 2), value=_ATLAS_SPREAD, weight=20.0),
+        "EMMET": lambda: EMMET((1,), value=_ATLAS_SPREAD),
+        "AlphaEdit": lambda: AlphaEdit((0, 1, 2), value=_ATLAS_SPREAD, threshold=0.04, penalty=0.5),
+        "FT": lambda: FineTune((0,), lr=2e-3),
+        "FT+L": lambda: FineTune((0,), lr=2e-3, norm_bound=1e-2),
+        "KN": KnowledgeNeurons,
     },
 }
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, ValueSettings, preset
+from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, FineTune, ValueSettings, preset
 from lens_rome.editing.presets import EDITORS
 from lens_rome.errors import EditError
 
@@ -40,6 +40,13 @@ def test_the_presets_over_several_layers_are_the_published_settings() -> None:
         found = preset(name, "EleutherAI/gpt-j-6B")
         assert found.value == longer and found.weight == weight
     assert preset("MEMIT", "gpt-j-6b").layers == (3, 4, 5, 6, 7, 8)
+
+
+def test_the_presets_of_the_baselines_are_the_published_settings() -> None:
+    assert preset("FT", "gpt2-xl") == FineTune((1,), lr=5e-4, steps=25, norm_bound=None, prepend_bos=False)
+    for model, bound in (("gpt2-xl", 5e-4), ("gpt-j-6b", 5e-5), ("gpt2-medium", 2e-3), ("gpt2-large", 1e-3)):
+        assert preset("FT+L", model) == FineTune((0,), lr=5e-4, steps=25, norm_bound=bound, prepend_bos=False)
+    assert preset("KN", "gpt2-xl").faithful
 
 
 @pytest.mark.parametrize("editor", EDITORS)
