@@ -9,6 +9,7 @@ from lens_rome.cli.demo import demo
 from lens_rome.cli.edit import edit
 from lens_rome.cli.moments import moments
 from lens_rome.cli.trace import trace
+from lens_rome.cli.trace_task import Command
 
 
 def _print_version(wanted: bool) -> bool:
@@ -37,7 +38,7 @@ def _about(
 
 
 for _command in (demo, trace, edit, moments):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def main() -> None:

@@ -85,8 +85,6 @@ class FineTune(TuningSettings):
             FactError, EditError: unusable request, failed fit.
         """
         wanted, surface = as_requests(requests), as_surface(model)
-        if not wanted:
-            raise EditError("no requests to edit.")
         self._check(surface)
         with differentiable(surface):
             return self._fitted(surface, wanted, self._rows(surface, wanted))
@@ -122,11 +120,11 @@ class FineTune(TuningSettings):
         ]
 
     def _fitted(self, surface: AbstractSurface, requests: Sequence[EditRequest], rows: Sequence[Row]) -> Edit:
-        before = target_probs(surface, rows, self.batch)
+        before = target_probs(surface, rows)
         found = fit(surface, rows, self)
         edit = Edit.made_for(surface, found.deltas, {})
         with edit.applied(surface.model):
-            after = target_probs(surface, rows, self.batch)
+            after = target_probs(surface, rows)
         share = _share(edit)
         provenance = {
             "editor": self.name,

@@ -13,20 +13,26 @@ from lens_rome._typing import Tensor
 from lens_rome.editing.rows import Row, stack
 from lens_rome.surface import AbstractSurface, check_finite, check_logits, owner_hooks
 
+_ROWS = 32
+"""Rows of one run that only measures; bounds the memory of its logits."""
+
 
 class TargetBatch:
     """Rows that run together. Memory between runs: one residual `[row, pos, d_model]`.
 
     Under hooks of the model's owner that look at positions every run is whole.
+
+    Args:
+        first: lowest block whose parameters change, or None where something before the blocks does.
+        all_at_once: score all tokens of a target right after the prompt; the rows then need no target tokens.
+
+    Raises:
+        SurfaceError: the model's output is not finite, or does not follow from its last residual as expected.
     """
 
     def __init__(
         self, surface: AbstractSurface, rows: Sequence[Row], first: int | None, *, all_at_once: bool = False
     ) -> None:
-        """Args:
-        first: lowest block whose parameters change, or None where something before the blocks does.
-        all_at_once: score all tokens of a target right after the prompt; the rows then hold no target tokens.
-        """
         self.surface, self.rows = surface, list(rows)
         batch = stack(surface, self.rows)
         self._tokens, self._noise = batch.tokens, batch.hooks
@@ -79,10 +85,10 @@ class TargetBatch:
 
 
 @torch.no_grad()
-def target_probs(surface: AbstractSurface, rows: Sequence[Row], size: int) -> list[float]:
-    """Joint probability of each row's target, `size` rows a run."""
+def target_probs(surface: AbstractSurface, rows: Sequence[Row]) -> list[float]:
+    """Joint probability of each row's target with the weights as they are now."""
     found: list[float] = []
-    for start in range(0, len(rows), size):
-        batch = TargetBatch(surface, rows[start : start + size], None)
+    for start in range(0, len(rows), _ROWS):
+        batch = TargetBatch(surface, rows[start : start + _ROWS], None)
         found += [float(each.double().sum().exp()) for each in batch.logprobs()]
     return found

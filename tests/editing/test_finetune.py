@@ -19,8 +19,6 @@ from tests.oracles.tuning import Tuned, tune_by_loop, tuning_row
 THIRD = EditRequest("The Space Needle", "{} is in the city of", "Rome")
 MANY = [REQUEST, OTHER_REQUEST, THIRD]
 """Prompts and targets of different lengths."""
-# Adam divides a gradient by its size plus 1e-8, so that rounding of a gradient near zero grows by up to lr / 1e-8. With
-# a large eps in mind the learning rate is as published, and four steps are enough to tell a wrong term.
 SHORT = FineTune((LAYER,), ("W_out",), steps=4, stop_loss=0.0)
 
 
@@ -43,6 +41,7 @@ def totals(edit: Edit) -> list[float]:
 
 def assert_same(edit: Edit, expected: Tuned, case: Case) -> None:
     exact = case.tolerance == 1e-12
+    # Adam divides a gradient by its size plus 1e-8, so that rounding (1e-17) of one near zero grows a few thousandfold.
     # Where the surface casts to float32 inside, a gradient of 1e-8 is half rounding, and Adam's step of it too: only
     # the change as a whole can be compared.
     assert totals(edit) == pytest.approx(expected.losses, rel=0, abs=1e-9 if exact else 1e-4)
@@ -81,17 +80,24 @@ VARIANTS = {
     "erase": replace(SHORT, objective=Objective(erase=True), stop_loss=0.0, lr=1e-3),
     "noise": replace(SHORT, objective=Objective(noise=0.3, noise_seed=7), repeats=3),
     "noise, summed minibatches": replace(SHORT, objective=Objective(noise=0.3), repeats=2, reduction="sum", batch=2),
-    "skipped minibatches": replace(SHORT, batch=1, stop_loss=6.0, lr=1e-3, steps=8),
-    "ends early": replace(SHORT, stop_loss=5.5, lr=1e-3, steps=30),
-    "ends late": replace(SHORT, stop_loss=5.5, lr=1e-3, steps=30, patience=5),
+    "skipped minibatches": replace(SHORT, batch=1, stop_loss=6.0, lr=1e-3, steps=6),
+    "ends early": replace(SHORT, stop_loss=5.5, lr=2e-3, steps=20),
+    "ends late": replace(SHORT, stop_loss=5.5, lr=2e-3, steps=20, patience=5),
     "embeddings": FineTune.embeddings(steps=5),
 }
 
 
-@pytest.mark.parametrize("editor", VARIANTS.values(), ids=VARIANTS.keys())
-def test_every_setting_equals_the_oracle(gpt2: Any, gpt2_case: Case, editor: FineTune) -> None:
-    edit, expected = editor.edit(gpt2, MANY), oracle(gpt2, editor, MANY)
-    assert_same(edit, expected, gpt2_case)
+# One surface is enough where only the fit differs; the tests above have both.
+TOLD = [("bridge", name) for name in VARIANTS]
+TOLD += [("hooked", name) for name in ("the last layer", "minibatches", "last position", "noise", "embeddings")]
+
+
+@pytest.mark.parametrize(("surface", "name"), TOLD)
+def test_every_setting_equals_the_oracle(shared_model: LoadModel, surface: str, name: str) -> None:
+    case, editor = Case("gpt2", surface), VARIANTS[name]
+    model = shared_model(case)
+    edit, expected = editor.edit(model, MANY), oracle(model, editor, MANY)
+    assert_same(edit, expected, case)
     assert len(totals(edit)) == len(expected.losses)
 
 
@@ -108,7 +114,7 @@ def test_owner_hooks_that_look_at_positions_take_part(gpt2: Any, gpt2_case: Case
         scale[:3] = 0.5
         return activation * scale[None, :, None]
 
-    hooks = [("blocks.0.hook_resid_post", dim_the_start), ("blocks.2.hook_resid_post", dim_the_start)]
+    hooks = [(name, dim_the_start) for name in ("blocks.0.hook_resid_post", "ln_final.hook_normalized")]
     plain = SHORT.edit(gpt2, REQUEST)
     with gpt2.hooks(fwd_hooks=hooks):
         found = SHORT.edit(gpt2, REQUEST)
