@@ -21,10 +21,15 @@ from typing import Any
 import torch
 
 import lens_rome as lr
-from lens_rome.editing import MEMIT
-from lens_rome.editing.finetune import FineTune
-from lens_rome.editing.problems import EditingProblem, ErrorInjection, TracingReversal, editing_problems
-from lens_rome.editing.scores import neighborhood_score
+from lens_rome.editing import (
+    MEMIT,
+    EditingProblem,
+    ErrorInjection,
+    FineTune,
+    TracingReversal,
+    editing_problems,
+    neighborhood_score,
+)
 from lens_rome.surface import as_surface
 from lens_rome.tracing import subject_deviation
 
@@ -105,7 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bound", type=float, default=2e-3, help="of fine-tuning")
+    parser.add_argument("--bound", type=float, default=2e-2, help="of fine-tuning")
+    parser.add_argument("--lr", type=float, default=5e-3, help="of fine-tuning")
     parser.add_argument("--weight", type=float, default=20.0, help="of MEMIT")
     parser.add_argument("--problems", default="", help="names by commas; default: all")
     parser.add_argument("--editors", default="ROME,MEMIT,FT+L")
@@ -118,7 +124,7 @@ def main() -> None:
     known = {
         "ROME": rome,
         "MEMIT": MEMIT((0, 1, 2), value=replace(rome.value, clamp=4.0), weight=options.weight),
-        "FT+L": FineTune((rome.layer,), norm_bound=options.bound),
+        "FT+L": FineTune((rome.layer,), lr=options.lr, norm_bound=options.bound),
     }
     records = usable_records(model, world, 2 if options.quick else options.records, options.seed, noise)
     print(f"{len(records)} records, noise {noise:.3f}\n")

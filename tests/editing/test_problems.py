@@ -7,17 +7,22 @@ from typing import Any
 import pytest
 import torch
 
-from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, Objective
-from lens_rome.editing.continuation import continued
-from lens_rome.editing.finetune import FineTune
-from lens_rome.editing.problems import (
+from lens_rome.editing import (
+    EMMET,
+    MEMIT,
+    ROME,
+    RROME,
+    AlphaEdit,
     ErrorInjection,
     FactAmplification,
     FactErasure,
     FactForcing,
+    FineTune,
+    Objective,
     TracingReversal,
     editing_problems,
 )
+from lens_rome.editing.continuation import continued
 from lens_rome.errors import EditError, FactError
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.surface import as_surface
