@@ -3,10 +3,11 @@
     python benchmarks/atlas_problems.py --records 30
 
 Records are a seeded sample of those whose true object's first token is the model's own top token and for which the
-noised model says something else than the truth. The noise is three standard deviations of their subjects' token
-embeddings. Scores are means over records: rewrite and paraphrase (erasure form for erasure) of the problem's target on
-the problem's input, neighbourhood of the false object without noise, and the mean of the three. NaN scores (nothing to
-gain) are left out and counted.
+noised model says something else than the truth; for amplification, of those whose true object has a probability of
+0.95 at most, since the atlas is certain of most facts and there is nothing to amplify. The noise is three standard
+deviations of their subjects' token embeddings. Scores are means over records: rewrite and paraphrase (erasure form for
+erasure) of the problem's target on the problem's input, neighbourhood of the false object without noise, and the mean
+of the three. NaN scores (nothing to gain) are left out and counted.
 """
 
 import argparse
@@ -21,10 +22,17 @@ from typing import Any
 import torch
 
 import lens_rome as lr
-from lens_rome.editing import MEMIT
-from lens_rome.editing.finetune import FineTune
-from lens_rome.editing.problems import EditingProblem, ErrorInjection, TracingReversal, editing_problems
-from lens_rome.editing.scores import neighborhood_score
+from lens_rome.editing import (
+    MEMIT,
+    EditingProblem,
+    ErrorInjection,
+    FactAmplification,
+    FineTune,
+    TracingReversal,
+    editing_problems,
+    neighborhood_score,
+)
+from lens_rome.errors import EditError
 from lens_rome.surface import as_surface
 from lens_rome.tracing import subject_deviation
 
@@ -52,8 +60,11 @@ class Questions:
         return problem.probabilities(model, self.own), ErrorInjection().probabilities(model, self.neighbors)
 
 
-def usable_records(model: Any, world: Any, count: int, seed: int, noise: float) -> list[lr.EvalRecord]:
-    surface, found = as_surface(model), []
+def usable_records(
+    model: Any, world: Any, count: int, seed: int, noise: float, most: float = 1.0
+) -> list[lr.EvalRecord]:
+    """A seeded sample of known facts that can be reversed; the truth's probability is at most `most`."""
+    surface, truth, found = as_surface(model), FactAmplification(), []
     for record in random.Random(seed).sample(world.records, len(world.records)):
         asked = record.request
         (true, *_) = lr.facts.answer_tokens(surface, asked.prompt, asked.target_true)
@@ -61,9 +72,11 @@ def usable_records(model: Any, world: Any, count: int, seed: int, noise: float) 
             logits = surface.run(torch.tensor([surface.encode(asked.prompt).ids]))
         if int(logits[0, -1].argmax()) != true:
             continue
+        if most < 1 and truth.probabilities(model, Questions.of(model, truth, record).own[:1])[0] > most:
+            continue
         try:
             Questions.of(model, TracingReversal(noise), record)
-        except lr.EditError:
+        except EditError:
             continue
         found.append(record)
         if len(found) == count:
@@ -105,7 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bound", type=float, default=2e-3, help="of fine-tuning")
+    parser.add_argument("--bound", type=float, default=5e-2, help="of fine-tuning")
+    parser.add_argument("--lr", type=float, default=5e-3, help="of fine-tuning")
     parser.add_argument("--weight", type=float, default=20.0, help="of MEMIT")
     parser.add_argument("--problems", default="", help="names by commas; default: all")
     parser.add_argument("--editors", default="ROME,MEMIT,FT+L")
@@ -118,16 +132,19 @@ def main() -> None:
     known = {
         "ROME": rome,
         "MEMIT": MEMIT((0, 1, 2), value=replace(rome.value, clamp=4.0), weight=options.weight),
-        "FT+L": FineTune((rome.layer,), norm_bound=options.bound),
+        "FT+L": FineTune((rome.layer,), lr=options.lr, norm_bound=options.bound),
     }
-    records = usable_records(model, world, 2 if options.quick else options.records, options.seed, noise)
-    print(f"{len(records)} records, noise {noise:.3f}\n")
+    count = 2 if options.quick else options.records
+    records = usable_records(model, world, count, options.seed, noise)
+    unsure = usable_records(model, world, count, options.seed, noise, most=0.95)
+    print(f"{len(records)} records, {len(unsure)} for amplification; noise {noise:.3f}\n")
     print("| problem | editor | rewrite | paraphrase | neighborhood | mean | NaN | s an edit |")
     print("|---|---|---|---|---|---|---|---|")
     for problem in editing_problems(noise):
         if not options.problems or problem.name in options.problems.split(","):
             for name in options.editors.split(","):
-                print(measure(model, world, problem, known[name], records), flush=True)
+                sample = unsure if isinstance(problem, FactAmplification) else records
+                print(measure(model, world, problem, known[name], sample), flush=True)
 
 
 if __name__ == "__main__":

@@ -152,7 +152,11 @@ class _AboutTheTruth(EditingProblem):
 
 @dataclass(frozen=True)
 class FactErasure(_AboutTheTruth):
-    """Make the true object unlikely. Editors minimise its probability and take all their steps."""
+    """Make the true object unlikely. Editors minimise its probability and take all their steps.
+
+    A probability is flat where it is near 1: of a fact the model is certain of, the published weight decay can outweigh
+    the gradient and the search ends where it began.
+    """
 
     @property
     def name(self) -> str:

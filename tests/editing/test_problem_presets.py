@@ -4,11 +4,18 @@ from typing import Any
 
 import pytest
 
-from lens_rome.editing import MEMIT, ROME, Objective
-from lens_rome.editing.finetune import FineTune
-from lens_rome.editing.problem_presets import problem_noise, problem_preset
-from lens_rome.editing.problems import editing_problems
-from lens_rome.editing.scores import erasure_score, neighborhood_score, rewrite_score
+from lens_rome.editing import (
+    MEMIT,
+    ROME,
+    FineTune,
+    Objective,
+    editing_problems,
+    erasure_score,
+    neighborhood_score,
+    problem_noise,
+    problem_preset,
+    rewrite_score,
+)
 from lens_rome.errors import EditError
 
 PROBLEMS = editing_problems(0.1)
