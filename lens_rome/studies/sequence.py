@@ -30,7 +30,7 @@ from lens_rome.surface import AbstractSurface, as_surface
 Moments = SecondMoments | SecondMoment | str | None
 _CHECKPOINTS = 20  # about as many, where `every` is not given
 # How an editor fails on a model that is broken: no finite weights or outputs, no solution.
-_COLLAPSE = (EditError, MomentError, SurfaceError, torch.linalg.LinAlgError)
+_COLLAPSE = (EditError, MomentError, SurfaceError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
 
 
 @runtime_checkable

@@ -1,17 +1,18 @@
 """A run of edits equals the same edits applied by hand, and the model is as before afterwards."""
 
 import math
+import warnings
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from lens_rome.editing import Edit
+from lens_rome.editing import DisablingEditWarning, Edit
 from lens_rome.errors import EditError, MomentError
 from lens_rome.evaluation import continue_texts, mean_nll, ngram_entropy, perplexity
 from lens_rome.facts import EditRequest, EvalRecord, sample_contexts
-from lens_rome.moments import SecondMoments, collect_moments
+from lens_rome.moments import collect_moments
 from lens_rome.studies import sequence
 from lens_rome.studies.health import Probes
 from lens_rome.studies.sequence import _check
@@ -115,7 +116,7 @@ def test_protection_leaves_what_was_written_before_closer_to_what_it_was(bridge:
     moved = {}
     for protect in (False, True):
         editor = Recorded(MEMIT_EDITOR)
-        sequence(bridge, REQUESTS, editor, moments=moments_of(bridge), protect=protect, **MEASURED)
+        sequence(bridge, REQUESTS, editor, moments=moments_of(bridge), protect=protect, progress=False)
         first, later = editor.edits[0].keys[1], editor.edits[1:]
         moved[protect] = sum(float((first @ edit.deltas[1, "W_out"].dense()).norm()) for edit in later)
         kept = [0 if each[1].memory is None else len(each[1].memory) for each in editor.moments]
@@ -192,7 +193,7 @@ def test_a_broken_model_is_measured_and_not_refused(fresh_model: Any) -> None:
         prepend_bos = None
 
         def edit(self, model: Any, requests: Any, *, moments: Any = None) -> Edit:
-            return ROME.edit(model, requests, moments=moments).scaled(1e37)
+            return ROME.edit(model, requests, moments=moments).scaled(4e38)
 
     model = fresh_model(Case("gpt2", "bridge", dtype=torch.float32))
     with assert_untouched(model):
@@ -247,7 +248,7 @@ def test_there_is_a_checkpoint_every_so_many_edits_and_at_the_end(
 
 def test_records_stand_for_their_requests_and_equal_runs_are_equal(bridge: Any) -> None:
     records = [EvalRecord(i, request) for i, request in enumerate(REQUESTS[:2])]
-    given = {**MEASURED, "moments": "identity"}
+    given: dict[str, Any] = {**MEASURED, "moments": "identity"}
     report, same = sequence(bridge, records, ROME, **given), sequence(bridge, REQUESTS[:2], ROME, **given)
     assert str(report) == str(same)
     assert report.settings == same.settings
@@ -256,9 +257,16 @@ def test_records_stand_for_their_requests_and_equal_runs_are_equal(bridge: Any) 
 
 
 def test_steps_that_the_editor_warns_of_are_counted_and_other_warnings_are_passed_on(bridge: Any) -> None:
-    wild = replace(ROME, value=replace(ROME.value, steps=20, clamp=100.0, lr=5.0))
-    with pytest.warns(UserWarning, match="does not say which model"):
-        report = sequence(bridge, REQUESTS[:2], wild, moments=SecondMoments(moments_of(bridge)), progress=False)
+    class Alarmed:
+        prepend_bos = None
+
+        def edit(self, model: Any, requests: Any, *, moments: Any = None) -> Edit:
+            warnings.warn("this edit may disable the model", DisablingEditWarning, stacklevel=1)
+            return ROME.edit(model, requests, moments=moments)
+
+    with pytest.warns(UserWarning) as caught:
+        report = sequence(bridge, REQUESTS[:2], Alarmed(), moments=moments_of(bridge), progress=False)
+    assert ["does not say which model" in str(each.message) for each in caught] == [True]
     assert report.disabling == 2
     assert "warned of 2 of 2 steps" in str(report)
 
@@ -275,8 +283,9 @@ def test_steps_that_the_editor_warns_of_are_counted_and_other_warnings_are_passe
 )
 def test_what_cannot_be_a_run_is_refused_at_once(bridge: Any, changes: dict[str, Any], message: str) -> None:
     editor = Recorded(ROME)
+    given: dict[str, Any] = {"records": REQUESTS, "editor": editor, "moments": "identity", **changes}
     with pytest.raises(EditError, match=message):
-        sequence(bridge, **{"records": REQUESTS, "editor": editor, "moments": "identity", **changes})
+        sequence(bridge, **given)
     assert editor.asked == []
 
 
