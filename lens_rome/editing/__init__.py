@@ -12,6 +12,7 @@ from lens_rome.editing.key import compute_key as compute_key
 from lens_rome.editing.memit import EMMET as EMMET
 from lens_rome.editing.memit import MEMIT as MEMIT
 from lens_rome.editing.memit import AlphaEdit as AlphaEdit
+from lens_rome.editing.neurons import KnowledgeNeurons as KnowledgeNeurons
 from lens_rome.editing.objective import Objective as Objective
 from lens_rome.editing.presets import preset as preset
 from lens_rome.editing.problem_presets import problem_noise as problem_noise

@@ -124,6 +124,15 @@ class SecondMoment:
         vars(result).update({name: vars(self)[name] for name in _FACTORS if name in vars(self)})
         return result
 
+    def unbound(self) -> "SecondMoment":
+        """The same moment without its probe, and without what is factored being factored again.
+
+        For a model that has changed since the moment was collected, which the probe would find to be another one.
+        """
+        result = replace(self, probe=None)
+        vars(result).update({name: vars(self)[name] for name in _FACTORS if name in vars(self)})
+        return result
+
     def turn(self, keys: Float[Tensor, "n d_mlp"]) -> float | None:
         """Mean angle in degrees between C⁻¹k from half of the tokens and from all: how far from converged the
         solution is.

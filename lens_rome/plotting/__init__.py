@@ -1,4 +1,4 @@
-"""Pictures of results: traces and averages over them, heads, segments, and what edits did. Never needs a model.
+"""Pictures of results: traces and averages over them, heads, segments, what edits did. Never needs a model.
 
 Matplotlib and Plotly are imported only when a picture is made: `pip install 'lens_rome[plot]'`.
 """
@@ -12,5 +12,6 @@ from lens_rome.plotting.edit import plot_edit as plot_edit
 from lens_rome.plotting.heads import plot_heads as plot_heads
 from lens_rome.plotting.peaks import plot_peak_layers as plot_peak_layers
 from lens_rome.plotting.segments import plot_segments as plot_segments
+from lens_rome.plotting.sequence import plot_sequence as plot_sequence
 from lens_rome.plotting.severed import plot_severed as plot_severed
 from lens_rome.plotting.trace import plot_trace as plot_trace

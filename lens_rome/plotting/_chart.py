@@ -49,11 +49,17 @@ class ChartPanel:
     title: str
     series: list[Series]
     ticks: list[int]
+    y_caption: str | None = None
+    """Of its own scale; None where all panels share the scale of the chart."""
+    log: bool = False
+    """Whether its own scale is logarithmic; values must be above 0 then."""
+    y_range: tuple[float, float] | None = None
+    """Of its own scale; None for as much as is needed."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Panels side by side that share the scale of their values."""
+    """Panels side by side that share the scale of their values, unless each panel has a `y_caption`."""
 
     title: str
     notes: list[str]
@@ -66,6 +72,10 @@ class Chart:
     """What a value is, in a word or two."""
     bars: bool = False
     x_caption: str = "layer"
+    x_name: str = "layer"
+    """What a place is, in a word or two."""
+    number: str = "+.4f"
+    """How a value is written."""
     panel_width: float = 3.9
     """Inches."""
     x_range: tuple[float, float] | None = None
@@ -80,6 +90,11 @@ class Chart:
         """Middles of a series' bars: each name keeps its place beside the others, also where those are missing."""
         slot = list(self.styles).index(series.name)
         return series.layers + (slot - (len(self.styles) - 1) / 2) * self.bar_width
+
+    @property
+    def own_scales(self) -> bool:
+        """Whether each panel has a scale of its own."""
+        return all(panel.y_caption is not None for panel in self.panels)
 
     @property
     def y_lines(self) -> list[str]:

@@ -19,12 +19,13 @@ def draw_chart_matplotlib(chart: Chart) -> MplFigure:
     figure = new_figure(width, 4.3 + 0.18 * max(0, _legend_rows(chart, width) - 2))
     heading = "\n".join(wrap(line, int(13 * width)) for line in (chart.title, *chart.notes))
     figure.suptitle(heading, fontsize=10, parse_math=False)
-    axes = figure.subplots(1, len(chart.panels), sharey=True, squeeze=False)[0]
+    axes = figure.subplots(1, len(chart.panels), sharey=not chart.own_scales, squeeze=False)[0]
     for axis, panel in zip(axes, chart.panels, strict=True):
         for series in panel.series:
             (_draw_bars if chart.bars else _draw_line)(axis, chart, series)
         _dress(axis, chart, panel)
-    axes[0].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
+    if not chart.own_scales:
+        axes[0].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
     if chart.has_legend:
         _add_legend(figure, chart, width)
     return figure
@@ -45,7 +46,14 @@ def _draw_bars(axis: Any, chart: Chart, series: Series) -> None:
 
 
 def _dress(axis: Any, chart: Chart, panel: ChartPanel) -> None:
-    axis.axhline(0, color="0.4", linewidth=0.8, zorder=0)
+    if panel.log:
+        axis.set_yscale("log")
+    else:
+        axis.axhline(0, color="0.4", linewidth=0.8, zorder=0)
+    if panel.y_range is not None:
+        axis.set_ylim(*panel.y_range)
+    if panel.y_caption is not None:
+        axis.set_ylabel(panel.y_caption, fontsize=9, parse_math=False)
     if chart.shade is not None:
         axis.axvspan(chart.shade[0] - 0.5, chart.shade[1] + 0.5, color=_SHADE, linewidth=0, zorder=-1)
     if chart.rule is not None:

@@ -14,6 +14,8 @@ _INCH = 100
 _PLOT_HEIGHT = 300
 _LEFT, _RIGHT, _BETWEEN, _BOTTOM = 60, 30, 40, 60
 """Pixels."""
+_OWN_SCALE = 40
+"""Further pixels between panels that each have a caption and numbers."""
 _LEGEND_CHARACTERS = 60
 _MAX_MARKERS = 12
 _SYMBOLS = {
@@ -33,7 +35,8 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     """The chart as a Plotly figure."""
     count = len(chart.panels)
     panel_width = max(_INCH * chart.panel_width, 320)
-    plot_width = count * panel_width + (count - 1) * _BETWEEN
+    between = _BETWEEN + (_OWN_SCALE if chart.own_scales else 0)
+    plot_width = count * panel_width + (count - 1) * between
     left = _LEFT + LINE * len(chart.y_lines)
     width = int(left + plot_width + _RIGHT)
     heading = heading_lines([chart.title, *chart.notes], width)
@@ -44,15 +47,16 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     figure: PlotlyFigure = import_library("plotly.subplots").make_subplots(
         rows=1,
         cols=count,
-        shared_yaxes=True,
+        shared_yaxes=not chart.own_scales,
         subplot_titles=titles,
-        horizontal_spacing=_BETWEEN / plot_width if count > 1 else 0,
+        horizontal_spacing=between / plot_width if count > 1 else 0,
     )
     named: set[str] = set()
     for column, panel in enumerate(chart.panels, start=1):
         _add_panel(figure, chart, panel, column, named)
     figure.update_annotations(font_size=12)
-    figure.update_yaxes(title_text="<br>".join(map(safe, chart.y_lines)), row=1, col=1)
+    if not chart.own_scales:
+        figure.update_yaxes(title_text="<br>".join(map(safe, chart.y_lines)), row=1, col=1)
     if chart.counts:
         figure.update_yaxes(tickformat="d", rangemode="tozero")
     figure.update_layout(
@@ -89,6 +93,9 @@ def _add_panel(figure: Any, chart: Chart, panel: ChartPanel, column: int, named:
         figure.add_vrect(x0=low, x1=high, fillcolor="#dddddd", line_width=0, layer="below", row=1, col=column)
     if chart.rule is not None:
         figure.add_vline(x=chart.rule, line={"color": ORANGE, "dash": "dash", "width": 2}, row=1, col=column)
+    if panel.y_caption is not None:
+        scale = {"type": "log", "dtick": 1, "exponentformat": "power"} if panel.log else {"range": panel.y_range}
+        figure.update_yaxes(title_text=safe(panel.y_caption), row=1, col=column, **scale)
     figure.update_xaxes(
         title_text=chart.x_caption, tickmode="array", tickvals=panel.ticks, range=chart.x_range, row=1, col=column
     )
@@ -129,15 +136,15 @@ def _bars(chart: Chart, series: Series) -> list[dict[str, Any]]:
 
 
 def _numbers(chart: Chart, series: Series) -> dict[str, Any]:
-    form = ".0f" if chart.counts else "+.4f"
-    interval = "" if chart.counts else "<br>from %{customdata[1]:+.4f} to %{customdata[2]:+.4f}"
+    form = ".0f" if chart.counts else chart.number
+    interval = "" if chart.counts else f"<br>from %{{customdata[1]:{form}}} to %{{customdata[2]:{form}}}"
     text = safe(_shown(series.name)) + ", " if chart.has_legend else ""
     return {
         "customdata": np.stack([series.layers, series.low, series.high], axis=-1),
         # A name could hold a "%{", which a template reads as a place; the text of points is taken as it is.
         "text": [text] * len(series.layers),
         "textposition": "none" if chart.bars else None,
-        "hovertemplate": f"%{{text}}layer %{{customdata[0]}}<br>{chart.value_name} %{{y:{form}}}"
+        "hovertemplate": f"%{{text}}{chart.x_name} %{{customdata[0]}}<br>{chart.value_name} %{{y:{form}}}"
         f"{interval if (series.has_interval > 0).any() else ''}<extra></extra>",
     }
 

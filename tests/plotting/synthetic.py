@@ -163,3 +163,23 @@ def made_up_segments(n_layers: int = 8) -> pd.DataFrame:
             for layer in range(n_layers)
         ]
     )
+
+
+def made_up_sequence(labels: list[str], edits: int = 500) -> pd.DataFrame:
+    """Runs of edits, each of which forgets faster and breaks more than the one before."""
+    at = np.linspace(0, edits, 11).astype(int)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "label": label,
+                    "edits": at,
+                    "retention": np.where(at > 0, np.exp(-at / edits * rank), np.nan),
+                    "norm": np.sqrt(at) * 10.0**rank,
+                    "perplexity": 5 * np.exp(at / edits * 3 * rank),
+                }
+            )
+            for rank, label in enumerate(labels)
+        ],
+        ignore_index=True,
+    )

@@ -13,6 +13,7 @@ from lens_rome.plotting import (
     plot_heads,
     plot_peak_layers,
     plot_segments,
+    plot_sequence,
     plot_severed,
     plot_trace,
     save_figure,
@@ -22,6 +23,7 @@ from tests.plotting.synthetic import (
     made_up_heads,
     made_up_peaks,
     made_up_segments,
+    made_up_sequence,
     made_up_severed,
     made_up_trace,
     six_roles,
@@ -64,6 +66,11 @@ PICTURES: dict[str, Callable[[int, str], Any]] = {
     ),  # pyright: ignore
     "heads": lambda n, backend: plot_heads(made_up_heads(n, max(4, n // 2)), title=ODD, measure=ODD, backend=backend),  # pyright: ignore
     "segments": lambda n, backend: plot_segments(made_up_segments(n), title=ODD, kind="mlp", backend=backend),  # pyright: ignore
+    "sequence": lambda n, backend: plot_sequence(
+        made_up_sequence([ODD, *(f"an editor of {i} at a time, with memory" for i in range(6))], 10 * n),
+        title=ODD,
+        backend=backend,
+    ),  # pyright: ignore
 }
 
 

@@ -1,0 +1,134 @@
+"""How healthy a model's own text is: n-gram entropy of what it writes, and perplexity on texts that are given."""
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import torch
+
+from lens_rome._typing import Model, Tensor
+from lens_rome.errors import FactError
+from lens_rome.surface import AbstractSurface, as_surface, check_finite, pad_right
+
+_ROWS = 16  # rows of one forward; bounds memory
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def words(text: str) -> list[str]:
+    """Words and punctuation marks, case kept.
+
+    The papers cut with NLTK's `word_tokenize`, which needs a download; pass it to `ngram_entropy` for their figures.
+
+    >>> words("Paris, it is.")
+    ['Paris', ',', 'it', 'is', '.']
+    """
+    return _WORD.findall(text)
+
+
+def ngram_entropy(text: str, split: Callable[[str], Sequence[str]] = words) -> float:
+    """Fluency: `H₂/3 + 2 H₃/3`, where `Hₙ` is the entropy in bits of the n-grams of the text (ROME, §3.3, "GE").
+
+    0 for a text that repeats one word; a text of fewer than n words has `Hₙ = 0`.
+
+    Args:
+        text: the prompt included, as in the papers.
+        split: makes words of a text.
+
+    >>> round(ngram_entropy("the cat sat on the mat the cat sat"), 4)
+    2.5144
+    """
+    told = split(text)
+    return _entropy(told, 2) / 3 + 2 * _entropy(told, 3) / 3
+
+
+def _entropy(told: Sequence[str], n: int) -> float:
+    counts = Counter(tuple(told[i : i + n]) for i in range(len(told) - n + 1))
+    total = sum(counts.values())
+    return sum(count / total * math.log2(total / count) for count in counts.values())
+
+
+@torch.no_grad()
+def perplexity(model: Model, texts: str | Sequence[str], *, prepend_bos: bool | None = None) -> float:
+    """Perplexity of texts: exp of the mean negative log-likelihood (nats) over all their predicted tokens.
+
+    A text of N tokens (BOS included) has N - 1 predicted ones. The released code of ROME divides by N instead, which
+    makes short texts look easier. Infinite or NaN for a model that is broken.
+
+    Args:
+        texts: one or several; longer ones weigh more.
+        prepend_bos: None follows the model.
+
+    Raises:
+        FactError: no text has a token to predict.
+        SurfaceError: a text that is longer than the model's context.
+    """
+    surface = as_surface(model)
+    rows = [surface.encode(text, prepend_bos).ids for text in ([texts] if isinstance(texts, str) else texts)]
+    predicted = sum(len(row) - 1 for row in rows)
+    if predicted == 0:
+        raise FactError("perplexity needs a text of two tokens at least, BOS included. Give longer texts.")
+    rows.sort(key=len)
+    total = 0.0
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        logits = surface.run(pad_right(part)[0])
+        for row, said in zip(part, logits, strict=True):
+            logprobs = said[: len(row) - 1].double().log_softmax(-1)
+            total -= float(logprobs.gather(-1, torch.tensor(row[1:], device=logprobs.device)[:, None]).sum())
+    try:
+        return math.exp(total / predicted)
+    except OverflowError:
+        return math.inf
+
+
+@torch.no_grad()
+def continue_texts(
+    model: Model,
+    prompts: Sequence[str],
+    *,
+    tokens: int = 40,
+    top_k: int = 5,
+    seed: int = 0,
+    prepend_bos: bool | None = None,
+) -> list[str]:
+    """Prompts with what the model writes after them, each token drawn from the `top_k` most likely (1 for greedy).
+
+    Each prompt has a generator of its own, so its text does not depend on which others are asked for. The end of text
+    token does not stop a text, as in the papers; the text is NFKD, without special tokens.
+
+    Raises:
+        FactError: settings that give no text, or a text that does not fit the model's context.
+        SurfaceError: the model's output is not finite.
+    """
+    surface = as_surface(model)
+    rows = [list(surface.encode(prompt, prepend_bos).ids) for prompt in prompts]
+    if tokens < 1 or top_k < 1:
+        raise FactError(f"tokens and top_k are whole numbers from 1, got {tokens} and {top_k}.")
+    longest = max(map(len, rows), default=0) + tokens
+    if longest > surface.n_ctx:
+        raise FactError(
+            f"prompt and continuation take {longest} tokens, the model's context holds {surface.n_ctx}. Choose fewer "
+            "tokens."
+        )
+    bos = int(surface.prepends_bos(prepend_bos))
+    _continue_rows(surface, rows, tokens, top_k, seed)
+    decoded = [surface.tokenizer.decode(row[bos:], skip_special_tokens=True) for row in rows]
+    return [unicodedata.normalize("NFKD", text) for text in decoded]
+
+
+def _continue_rows(surface: AbstractSurface, rows: list[list[int]], tokens: int, top_k: int, seed: int) -> None:
+    """Append `tokens` ids to each row; all rows share their forward passes."""
+    generators = [torch.Generator().manual_seed(seed) for _ in rows]
+    for _ in range(tokens if rows else 0):
+        logits = surface.run(pad_right(rows)[0])
+        for row, said, generator in zip(rows, logits, generators, strict=True):
+            last = said[len(row) - 1]
+            check_finite(surface, last)
+            row.append(_draw(last, top_k, generator))
+
+
+def _draw(logits: Tensor, top_k: int, generator: torch.Generator) -> int:
+    best = logits.double().cpu().topk(min(top_k, len(logits)))
+    return int(best.indices[torch.multinomial(best.values.softmax(-1), 1, generator=generator)])

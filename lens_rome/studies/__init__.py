@@ -1,0 +1,5 @@
+"""Questions asked with the parts below: what editing in sequence does to a model."""
+
+from lens_rome.studies.sequence import sequence as sequence
+from lens_rome.studies.sequence_report import Checkpoint as Checkpoint
+from lens_rome.studies.sequence_report import SequenceReport as SequenceReport

@@ -1,0 +1,101 @@
+"""What is measured at a checkpoint of a sequence of edits, under the model as it is then."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from lens_rome._typing import Model
+from lens_rome.errors import SurfaceError
+from lens_rome.evaluation import continue_texts, mean_nll, ngram_entropy, perplexity
+from lens_rome.facts import EditRequest, EvalRecord
+from lens_rome.surface import AbstractSurface
+
+
+def fact_of(request: EditRequest) -> tuple[str, str]:
+    """What two requests share that ask something of the same fact: subject, and relation or else template."""
+    return request.subject, request.relation or request.template
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What is asked of the model at each checkpoint; the same for all of them."""
+
+    others: tuple[EvalRecord, ...]
+    """Records that are not edited."""
+    texts: tuple[str, ...]
+    prompts: tuple[str, ...]
+    tokens: int
+    """Length of the continuations of `prompts`."""
+    top_k: int
+    sample: int
+    """Earlier edits that are asked for, at most."""
+    seed: int
+    prepend_bos: bool
+
+    def earlier(self, requests: Sequence[EditRequest], done: int, newest: int) -> list[EditRequest]:
+        """Requests before the `newest` ones of the first `done`, of which a later one did not ask for the same fact;
+        a seeded sample where there are many. What is drawn at one checkpoint is drawn at the next as long as it ranks
+        among the first.
+        """
+        last = {fact_of(request): index for index, request in enumerate(requests[:done])}
+        order = list(range(len(requests)))
+        random.Random(self.seed).shuffle(order)
+        standing = [index for index in order if index < done - newest and last[fact_of(requests[index])] == index]
+        return [requests[index] for index in standing[: self.sample]]
+
+    def neighborhood(self, surface: AbstractSurface, edited: Sequence[EditRequest]) -> float:
+        """Mean over `others` of the share of their neighbourhood prompts for which the true object is likelier than
+        the new one. Prompts that a request of the run edits are left out.
+        """
+        prompts = {request.prompt for request in edited}
+        asked = [(record, [p for p in record.neighborhood_prompts if p not in prompts]) for record in self.others]
+        questions = [
+            (prompt, target)
+            for record, own in asked
+            for prompt in own
+            for target in (record.request.target_true, record.request.target_new)
+        ]
+        nll = iter(mean_nll(surface, questions, self.prepend_bos))
+        shares = [fmean(next(nll) < next(nll) for _ in own) for _, own in asked if own]
+        return fmean(shares) if shares else math.nan
+
+    def perplexity(self, model: Model) -> float:
+        """On `texts`; NaN without any."""
+        return perplexity(model, self.texts, prepend_bos=self.prepend_bos) if self.texts else math.nan
+
+    def entropy(self, model: Model, *, may_be_broken: bool) -> float:
+        """Mean n-gram entropy of the continued `prompts`, these included; NaN without any, or of a broken model."""
+        if not self.prompts:
+            return math.nan
+        settings = {"tokens": self.tokens, "top_k": self.top_k, "seed": self.seed}
+        try:
+            told = continue_texts(model, self.prompts, prepend_bos=self.prepend_bos, **settings)
+        except SurfaceError:
+            if may_be_broken:
+                return math.nan
+            raise
+        return fmean(map(ngram_entropy, told))
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the model says of a number of requests."""
+
+    share: float
+    """Of those with a true object: whose new object is strictly likelier. NaN without any."""
+    prob: float
+    """Mean probability of the new objects, geometric mean over their tokens. NaN without any."""
+
+    @classmethod
+    def of(cls, surface: AbstractSurface, requests: Sequence[EditRequest], prepend_bos: bool) -> "Said":
+        """Under the model as it is now."""
+        questions = [(each.prompt, each.target_new) for each in requests]
+        compared = [each for each in requests if each.target_true]
+        questions += [(each.prompt, each.target_true) for each in compared]
+        nll = mean_nll(surface, questions, prepend_bos)
+        new, true = nll[: len(requests)], nll[len(requests) :]
+        asked = [value for value, each in zip(new, requests, strict=True) if each.target_true]
+        won = [a < b for a, b in zip(asked, true, strict=True)]
+        return cls(fmean(won) if won else math.nan, fmean(math.exp(-n) for n in new) if new else math.nan)
