@@ -67,7 +67,10 @@ BAD = {
     "a key": ([{"subject": "a", "template": "{} is"}], "entry 1 is not a request: the key 'target_new' is missing. An"),
     "no template": ([{"subject": "a", "target_new": "b"}], "the key 'prompt' is missing"),
     "subject elsewhere": ([{"subject": "a", "prompt": "The cow", "target_new": "b"}], "'a' is not in the prompt"),
-    "a target of another kind": ([{**PLAIN, "target_new": 5}], "entry 1 is not a request: target_new must be a text, got 5"),
+    "a target of another kind": (
+        [{**PLAIN, "target_new": 5}],
+        "entry 1 is not a request: target_new must be a text, got 5",
+    ),
     "target without text": ([{**PLAIN, "target_new": {"id": "Q1"}}], "target_new must be a text, got {'id'"),
     "template of another kind": ([{**PLAIN, "template": None}], "template must be a text, got None"),
     "empty target": ([{**PLAIN, "target_new": " "}], "target_new must be a non-empty string"),
@@ -90,7 +93,7 @@ def test_an_entry_that_is_no_request_is_named(tmp_path: Path, name: str) -> None
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="none.json: No such file"):
+    with pytest.raises(DatasetError, match=re.escape("none.json: No such file")):
         read_requests(tmp_path / "none.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     with pytest.raises(DatasetError, match=re.escape("bytes.json is not UTF-8 text")):
