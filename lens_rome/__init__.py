@@ -9,24 +9,18 @@
 
 from lens_rome._linalg import rank_one_update as rank_one_update
 from lens_rome.atlas import load_atlas as load_atlas
+from lens_rome.editing import EMMET as EMMET
+from lens_rome.editing import MEMIT as MEMIT
 from lens_rome.editing import ROME as ROME
 from lens_rome.editing import RROME as RROME
+from lens_rome.editing import AlphaEdit as AlphaEdit
 from lens_rome.editing import DisablingEditWarning as DisablingEditWarning
 from lens_rome.editing import Edit as Edit
 from lens_rome.editing import ValueSettings as ValueSettings
 from lens_rome.editing import compute_key as compute_key
 from lens_rome.editing import compute_value as compute_value
 from lens_rome.editing import preset as preset
-from lens_rome.errors import EditError as EditError
-from lens_rome.errors import EditMismatchError as EditMismatchError
-from lens_rome.errors import FactError as FactError
-from lens_rome.errors import FileFormatError as FileFormatError
 from lens_rome.errors import LensRomeError as LensRomeError
-from lens_rome.errors import MomentError as MomentError
-from lens_rome.errors import RunError as RunError
-from lens_rome.errors import SubjectSpanError as SubjectSpanError
-from lens_rome.errors import SurfaceError as SurfaceError
-from lens_rome.errors import TraceError as TraceError
 from lens_rome.evaluation import EvalReport as EvalReport
 from lens_rome.evaluation import evaluate as evaluate
 from lens_rome.facts import EditRequest as EditRequest
@@ -48,27 +42,21 @@ from lens_rome.tracing import trace_kinds as trace_kinds
 
 __version__ = "0.1.0"
 __all__ = [
+    "EMMET",
+    "MEMIT",
     "ROME",
     "RROME",
+    "AlphaEdit",
     "DisablingEditWarning",
     "Edit",
-    "EditError",
-    "EditMismatchError",
     "EditRequest",
     "EvalRecord",
     "EvalReport",
     "Fact",
-    "FactError",
-    "FileFormatError",
     "LensRomeError",
-    "MomentError",
-    "RunError",
     "SecondMoment",
     "SecondMoments",
-    "SubjectSpanError",
-    "SurfaceError",
     "SwapSubject",
-    "TraceError",
     "TraceResult",
     "TraceSet",
     "ValueSettings",

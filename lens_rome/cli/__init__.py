@@ -10,6 +10,7 @@ from lens_rome.cli.edit import edit
 from lens_rome.cli.edits import edits
 from lens_rome.cli.moments import moments
 from lens_rome.cli.trace import trace
+from lens_rome.cli.trace_task import Command
 
 
 def _print_version(wanted: bool) -> bool:
@@ -38,7 +39,7 @@ def _about(
 
 
 for _command in (demo, trace, edit, moments):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(edits, name="edits")
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lens_rome.cli.tables import plain_table
-from lens_rome.tracing import TraceResult, window_layers
+from lens_rome.tracing import KIND_NAMES, TraceResult, window_layers
 
 _SHADES = " ·░▒▓█"
 _COLOURS = {"resid": "magenta", "mlp": "green", "attn": "red"}
@@ -76,13 +76,14 @@ def _show_maps(console: Console, results: Mapping[str, TraceResult]) -> None:
     labels = [_label(next(iter(results.values())), pos) for pos in range(len(next(iter(results.values())).tokens))]
     n_layers = next(iter(results.values())).scores.shape[0]
     cell = 2 if n_layers <= 10 else 1
-    room = console.width - max(map(len, labels)) - 2
-    together = len(results) * (cell * n_layers + 2) <= room
+    heads = {kind: f"{KIND_NAMES[kind]}\nlayers 0–{n_layers - 1}" for kind in results}
+    widths = [max(cell * n_layers, *map(len, head.split("\n"))) + 2 for head in heads.values()]
+    together = sum(widths) <= console.width - max(map(len, labels)) - 2
     for kinds in [list(results)] if together else [[kind] for kind in results]:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("", no_wrap=True)
         for kind in kinds:
-            head = Text(f"{kind}, layers 0–{n_layers - 1}", style=f"bold {_COLOURS.get(kind, 'cyan')}")
+            head = Text(heads[kind], style=f"bold {_COLOURS.get(kind, _PLAIN)}")
             table.add_column(head, no_wrap=True, min_width=cell * n_layers, overflow="crop")
         for pos, label in enumerate(labels):
             style = "bold" if label.endswith("*") else ""

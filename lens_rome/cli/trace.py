@@ -25,7 +25,8 @@ from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.show_average import show_average
 from lens_rome.cli.show_trace import show_traces
 from lens_rome.cli.tables import show_files
-from lens_rome.cli.trace_many import facts_to_trace, trace_many
+from lens_rome.cli.trace_many import Ways, facts_to_trace, trace_many
+from lens_rome.cli.trace_task import check_one_task
 from lens_rome.facts import Fact
 from lens_rome.plotting import plot_trace
 from lens_rome.tracing import KINDS, METRICS, TraceResult, trace_kinds
@@ -38,6 +39,7 @@ Traces = Mapping[str, TraceResult]
 
 @reporting
 def trace(
+    context: typer.Context,
     subject: Annotated[
         str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")
     ] = None,
@@ -130,9 +132,9 @@ def trace(
 
     Example: lens-rome trace -s "Eiffel Tower" -t "The {} is in the city of" --out out/trace
 
-    Many facts, resumable: lens-rome trace --facts atlas --out RUN, then lens-rome trace --average RUN
+    Many facts, resumable: lens-rome trace --facts atlas --out run, then lens-rome trace --average run
     """
-    _check_one_task(average, facts, whole_target, subject, template, target)
+    check_one_task(context)
     if average is not None:
         show_average(console(), average, out or average)
         return
@@ -154,19 +156,9 @@ def trace(
         "prepend_bos": bos,
     }
     if facts is not None:
-        given = facts_to_trace(facts, out, answer)
-        trace_many(
-            load(model, surface, device, dtype),
-            given,
-            asked,
-            out or Path(),
-            options,
-            count=count,
-            known=not everything,
-            target=whole_target,
-            shard=shard,
-            retry_errors=retry_errors,
-        )
+        given = facts_to_trace(facts, out)
+        ways = Ways(count, not everything, whole_target, shard, retry_errors)
+        trace_many(load(model, surface, device, dtype), given, asked, out or Path(), options, ways)
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")
@@ -186,17 +178,6 @@ def _trace_one(
     if folder:
         write_traces(folder, results)
         show_files(screen, folder)
-
-
-def _check_one_task(average: Path | None, facts: str | None, whole_target: bool, *of_one_fact: str | None) -> None:
-    """`CommandError` where options of two tasks are given: averaging, many facts, one fact."""
-    if whole_target and facts is None:
-        raise CommandError("--whole-target is for --facts; give the text to trace by --answer.")
-    one = any(given is not None for given in of_one_fact)
-    if average is not None and (facts is not None or one):
-        raise CommandError("--average reads traces that are there; leave out --facts, --subject, --template, --target.")
-    if facts is not None and one:
-        raise CommandError("--facts names the facts; leave out --subject, --template and --target.")
 
 
 def run_traces(loaded: Loaded, fact: Fact, kinds: Sequence[str], options: TraceOptions) -> dict[str, TraceResult]:

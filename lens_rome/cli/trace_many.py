@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
@@ -9,21 +10,36 @@ from rich.markup import escape
 from lens_rome.cli.models import ATLAS, Loaded
 from lens_rome.cli.reporting import CommandError, console
 from lens_rome.datasets import read_facts
+from lens_rome.errors import RunError
 from lens_rome.facts import Fact, answer_tokens
+from lens_rome.runs import Run
 from lens_rome.tracing import TraceSet, trace_facts
 from lens_rome.tracing.options import TraceOptions
+from lens_rome.tracing.trace_set import RUN_KIND
 
 
-def facts_to_trace(source: str, out: Path | None, answer: str | None) -> dict[str, Fact]:
+@dataclass(frozen=True)
+class Ways:
+    """Which of the facts are traced, and how the work goes."""
+
+    count: int | None
+    """So many of them, drawn at random; None for all."""
+    known: bool
+    """Only those that the model knows."""
+    target: bool
+    """The whole target is traced, not the model's top token."""
+    shard: str | None
+    retry_errors: bool
+
+
+def facts_to_trace(source: str, out: Path | None) -> dict[str, Fact]:
     """The facts of a file; none for the atlas, whose facts come with its model.
 
     Raises:
-        CommandError: options that do not fit.  DatasetError: not a file of facts.
+        CommandError: no folder was given.  DatasetError: not a file of facts.
     """
     if out is None:
         raise CommandError("--facts needs --out: the folder that every finished fact is written to.")
-    if answer is not None:
-        raise CommandError("--answer is for one fact; with --facts the model's own answers are traced.")
     return {} if source == ATLAS else read_facts(source)
 
 
@@ -33,25 +49,32 @@ def trace_many(
     kinds: Sequence[str],
     out: Path,
     options: TraceOptions,
-    *,
-    count: int | None,
-    known: bool,
-    target: bool,
-    shard: str | None,
-    retry_errors: bool,
+    ways: Ways,
 ) -> None:
-    """Trace `count` of the facts, always the same ones, and say what is there and what comes next."""
+    """Trace the facts, or always the same ones of them, and say what is there and what comes next."""
     if not facts:
         if loaded.world is None:
             raise CommandError("--facts atlas are facts of the bundled model; give a file for another --model.")
         facts = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
     # Drawn and not the first: a file may be sorted by relation.
-    chosen = dict(random.Random(0).sample(list(facts.items()), min(count or len(facts), len(facts))))
-    ways = {"known": known, "target": target, "retry_errors": retry_errors}
-    found = trace_facts(loaded.model, chosen, kinds, out=out, shard=shard, **ways, **options)
+    chosen = dict(random.Random(0).sample(list(facts.items()), min(ways.count or len(facts), len(facts))))
+    how = {"known": ways.known, "target": ways.target, "retry_errors": ways.retry_errors}
+    done = _is_done(out, ways.retry_errors)
+    found = trace_facts(loaded.model, chosen, kinds, out=out, shard=ways.shard, **how, **options)
+    if done:
+        console().print("Nothing was left to do: an earlier start has done all of it.")
     unknown = [name for name, reason in found.skipped.items() if not reason.startswith("error")]
-    several = not target and any(_is_long(loaded, chosen[name], options.get("prepend_bos")) for name in unknown)
+    several = not ways.target and any(_is_long(loaded, chosen[name], options.get("prepend_bos")) for name in unknown)
     _show(found, out, several)
+
+
+def _is_done(out: Path, retry_errors: bool) -> bool:
+    """Whether there is a run with nothing left to do."""
+    try:
+        run = Run.read(out, RUN_KIND)
+        return run.finished and not (retry_errors and run.errors)
+    except RunError:  # No run there yet, or one that is refused in a moment.
+        return False
 
 
 def _is_long(loaded: Loaded, fact: Fact, bos: bool | None) -> bool:

@@ -267,14 +267,12 @@ class Edit:
         return export_edit(self, model, folder, source)
 
     def __repr__(self) -> str:
-        told = (title(self.provenance), sizes(self.deltas.values()), f"model {self.provenance.get('model')!r}")
-        lines = [f"Edit({', '.join(told)})"]
-        lines += request_lines(self.provenance)
+        head = (title(self.provenance), sizes(self.deltas.values()), f"model {self.provenance.get('model')!r}")
+        lines = [f"Edit({', '.join(head)})", *request_lines(self.provenance)]
         for (layer, name), (norm, share) in self.norms().items():
             base = self.bases[layer, name]
-            told = (
-                f"{'' if layer == OUTSIDE else f'layer {layer} '}{name}: norm {norm:.3g}, {share:.2%} of the weight's"
-            )
+            where = name if layer == OUTSIDE else f"layer {layer} {name}"
+            told = f"{where}: norm {norm:.3g}, {share:.2%} of the weight's"
             if base.rounding is not None and base.rounding > _WORTH_TELLING:
                 told += f"; {base.rounding:.1%} of it lost by rounding to {base.dtype}"
             lines.append(f"  {told}")

@@ -44,6 +44,9 @@ def export_edit(edit: "Edit", model: Model, folder: str | Path, source: str | Pa
 
 def _source_of(edit: "Edit", surface: AbstractSurface, source: str | Path | None) -> AbstractSurface:
     """The checkpoint that a HookedTransformer was loaded from, as a bridge; raises unless it is the same model."""
+    known = str(getattr(surface.tokenizer, "name_or_path", ""))
+    if source is None and Path(known).is_dir():
+        source = known
     named = source if source is not None else str(surface.cfg.model_name)
     origin = as_surface(load_model(named, "bridge", dtype=surface.dtype, device=surface.device))
     try:

@@ -1,49 +1,87 @@
-"""Published settings by name, and where they come from."""
+"""Published settings by name, and where they come from.
 
+Layers, clamps, weights and bounds are those of the released hyper-parameter files; what these have in common is the
+editors' default. Without BOS, as published. `atlas` is ours, measured on the bundled model (docs/editors.md).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from lens_rome.editing.memit import EMMET, MEMIT, AlphaEdit
 from lens_rome.editing.rome import ROME, RROME
 from lens_rome.editing.value import ValueSettings
 from lens_rome.errors import EditError
 
-_EDITORS = {"ROME": ROME, "R-ROME": RROME, "RROME": RROME}
+Preset = Callable[[], Any]
 
-# Layer and clamp from the hyper-parameter files of the released code; everything else is the same in all of them.
-_PUBLISHED = {
-    "gpt2-medium": (8, 3.0),
-    "gpt2-large": (12, 4.0),
-    "gpt2-xl": (17, 4.0),
-    "gpt-j-6b": (5, 4.0),
-    "gpt-neox-20b": (15, 4.0),
+
+def _rome(layer: int, clamp: float) -> dict[str, Preset]:
+    value = ValueSettings(clamp=clamp)
+    return {
+        "ROME": lambda: ROME(layer, value=value, prepend_bos=False),
+        "p-ROME": lambda: ROME(layer, value=value, prepend_bos=False, bare=True),
+        "R-ROME": lambda: RROME(layer, value=value, prepend_bos=False),
+    }
+
+
+def _spread(layers: range, steps: int, memit: float, emmet: tuple[int, float]) -> dict[str, Preset]:
+    value, (layer, weight) = ValueSettings(steps=steps, clamp=0.75), emmet
+    several = tuple(layers)
+    return {
+        "MEMIT": lambda: MEMIT(several, value=value, weight=memit, prepend_bos=False),
+        "EMMET": lambda: EMMET((layer,), value=value, weight=weight, ridge=0.1, prepend_bos=False),
+        "AlphaEdit": lambda: AlphaEdit(several, value=value, prepend_bos=False),
+    }
+
+
+_ATLAS_ROME = ValueSettings(steps=40, stop_loss=0.01)
+
+_PRESETS: dict[str, dict[str, Preset]] = {
+    "gpt2-medium": _rome(8, 3.0),
+    "gpt2-large": _rome(12, 4.0),
+    "gpt2-xl": {**_rome(17, 4.0), **_spread(range(13, 18), 20, 20000.0, (17, 1000.0))},
+    "gpt-j-6b": {**_rome(5, 4.0), **_spread(range(3, 9), 25, 15000.0, (5, 1.0))},
+    "gpt-neox-20b": _rome(15, 4.0),
+    "atlas": {
+        "ROME": lambda: ROME(1, value=_ATLAS_ROME),
+        "p-ROME": lambda: ROME(1, value=_ATLAS_ROME, bare=True),
+        "R-ROME": lambda: RROME(1, value=_ATLAS_ROME),
+    },
 }
-_OWN = {"atlas": (1, ValueSettings(steps=40, stop_loss=0.01))}
-"""Measured on the bundled model: see docs/atlas.md."""
+
+EDITORS = tuple(dict.fromkeys(name for presets in _PRESETS.values() for name in presets))
+"""Editors that have presets."""
 
 
-def preset(editor: str, model: str) -> ROME | RROME:
+def preset(editor: str, model: str) -> Any:
     """The published settings of an editor for a model; without BOS, as they were published.
 
     Args:
-        editor: `"ROME"` or `"R-ROME"`; upper and lower case are the same.
+        editor: one of `EDITORS`, such as `"ROME"`, `"R-ROME"`, `"MEMIT"` or `"FT+L"`; upper and lower case are the
+            same.
         model: `gpt2-medium`, `gpt2-large`, `gpt2-xl`, `gpt-j-6b`, `gpt-neox-20b`, or `atlas` (measured by us; follows
             the model's BOS). A hub owner before the name is ignored, also as in the released code's file names
             (`EleutherAI_gpt-j-6B`).
 
+    Returns:
+        The editor, a frozen dataclass: `dataclasses.replace` changes single settings.
+
     Raises:
-        EditError: unknown editor or model.
+        EditError: unknown editor or model, or no settings of the one for the other.
 
     >>> preset("ROME", "EleutherAI/gpt-j-6B").layer
     5
     """
-    kind = _EDITORS.get(editor.upper())
-    if kind is None:
-        raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(_EDITORS)}.")
-    name = model.split("/")[-1].lower().removeprefix("eleutherai_")
-    if name in _OWN:
-        layer, settings = _OWN[name]
-        return kind(layer, value=settings)
-    if name not in _PUBLISHED:
+    names = {name.upper(): name for name in EDITORS} | {"RROME": "R-ROME"}
+    name = names.get(editor.upper())
+    if name is None:
+        raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(EDITORS)}.")
+    known = _PRESETS.get(model.split("/")[-1].lower().removeprefix("eleutherai_"))
+    if known is None:
         raise EditError(
-            f"no preset for model {model!r}; there are presets for {', '.join([*_PUBLISHED, *_OWN])}. Give "
-            f"{kind.__name__}(layer=...) instead."
+            f"no preset for model {model!r}; there are presets for {', '.join(_PRESETS)}. Give the editor's own "
+            "settings instead, the layer at least."
         )
-    layer, clamp = _PUBLISHED[name]
-    return kind(layer, value=ValueSettings(clamp=clamp), prepend_bos=False)
+    if name not in known:
+        raise EditError(f"no preset of {name} for {model!r}; there are {', '.join(known)}. Give its own settings.")
+    return known[name]()

@@ -66,6 +66,8 @@ def chain(model: Model, first: Edit, second: Edit) -> Edit:
     """
     total = (first + second).fitted(model)
     joined = {
-        name: [*first.provenance[name], *second.provenance[name]] for name in ("requests", "diagnostics", "losses")
+        name: [*first.provenance[name], *second.provenance[name]]
+        for name in ("requests", "diagnostics", "losses", "neurons")
+        if name in first.provenance
     }
     return Edit(total.deltas, total.bases, {**first.provenance, **joined}, total.keys)

@@ -1,6 +1,6 @@
 """Score edits on CounterFact-style records, record by record."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from rich.progress import track
@@ -13,6 +13,9 @@ from lens_rome.evaluation.report import EvalReport, PromptScore
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.surface import AbstractSurface, as_surface
+
+_TOGETHER = 32
+"""Edits that are made in one batch and held at a time."""
 
 
 @runtime_checkable
@@ -65,8 +68,9 @@ def evaluate(
         if missing:
             raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
     scores: list[PromptScore] = []
-    for record in track(records, description=label or "evaluating", disable=not progress, transient=True):
-        edit = _edit_of(model, record, edits, moments)
+    made = _edits_of(model, records, edits, moments)
+    pairs = track(made, total=len(records), description=label or "evaluating", disable=not progress, transient=True)
+    for record, edit in pairs:
         if edit is None:
             scores += score_record(surface, record, prepend_bos)
         else:
@@ -83,15 +87,19 @@ def _bos_of(edit: Edit, prepend_bos: bool | None) -> bool | None:
     return made_with if prepend_bos is None else prepend_bos
 
 
-def _edit_of(
-    model: Model, record: EvalRecord, edits: Edits, moments: SecondMoments | SecondMoment | str | None
-) -> Edit | None:
-    if edits is None or isinstance(edits, Edit):
-        return edits
-    if isinstance(edits, Mapping):
-        return edits[record.case_id]
-    (edit,) = edits.edit_each(model, [record.request], moments=moments)
-    return edit
+def _edits_of(
+    model: Model,
+    records: Sequence[EvalRecord],
+    edits: Edits,
+    moments: SecondMoments | SecondMoment | str | None,
+) -> Iterator[tuple[EvalRecord, Edit | None]]:
+    """Each record with its edit. An editor makes the edits of some records at a time."""
+    if edits is None or isinstance(edits, Edit | Mapping):
+        yield from ((each, edits[each.case_id] if isinstance(edits, Mapping) else edits) for each in records)
+        return
+    for start in range(0, len(records), _TOGETHER):
+        some = records[start : start + _TOGETHER]
+        yield from zip(some, edits.edit_each(model, [each.request for each in some], moments=moments), strict=True)
 
 
 def score_record(surface: AbstractSurface, record: EvalRecord, prepend_bos: bool | None = None) -> list[PromptScore]:

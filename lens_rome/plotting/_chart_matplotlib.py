@@ -9,13 +9,14 @@ from lens_rome.plotting._labels import shorten, visible, wrap
 
 _MAX_MARKERS = 12
 _SHADE = "0.88"
-_LEGEND_CHARACTERS = 40
+_LEGEND_CHARACTERS = 60
 
 
 def draw_chart_matplotlib(chart: Chart) -> MplFigure:
     """The chart as a matplotlib figure."""
     width = 1.2 + chart.panel_width * len(chart.panels)
-    figure = new_figure(width, 4.3)
+    # A legend of many lines must not take its room from the axes.
+    figure = new_figure(width, 4.3 + 0.18 * max(0, _legend_rows(chart, width) - 2))
     heading = "\n".join(wrap(line, int(13 * width)) for line in (chart.title, *chart.notes))
     figure.suptitle(heading, fontsize=10, parse_math=False)
     axes = figure.subplots(1, len(chart.panels), sharey=True, squeeze=False)[0]
@@ -78,18 +79,29 @@ def _bar_look(style: Style) -> dict[str, Any]:
     return {"facecolor": style.colour, "hatch": style.hatch, "edgecolor": "white", "linewidth": 0.5}
 
 
+def _shown(name: str) -> str:
+    return shorten(visible(name), _LEGEND_CHARACTERS)
+
+
+def _legend_rows(chart: Chart, width: float) -> int:
+    """Lines of the legend in a figure of that many inches."""
+    if not chart.has_legend:
+        return 0
+    # An entry takes its mark and a gap, and about 17 characters an inch.
+    entry = 0.55 + max(len(_shown(name)) for name in chart.styles) / 17
+    return math.ceil(len(chart.styles) / max(1, int(width / entry)))
+
+
 def _add_legend(figure: MplFigure, chart: Chart, width: float) -> None:
-    names = {name: shorten(visible(name), _LEGEND_CHARACTERS) for name in chart.styles}
+    names = {name: _shown(name) for name in chart.styles}
     if chart.bars:
         patch: Any = import_library("matplotlib.patches").Patch
         handles = [patch(label=names[name], **_bar_look(style)) for name, style in chart.styles.items()]
     else:
         line: Any = import_library("matplotlib.lines").Line2D
         handles = [line([], [], label=names[name], **_line_look(style)) for name, style in chart.styles.items()]
-    # An entry takes its mark and a gap, and about 17 characters an inch.
-    fitting = max(1, int(width / (0.55 + max(map(len, names.values())) / 17)))
     # Rows of about equal length.
-    columns = math.ceil(len(names) / math.ceil(len(names) / fitting))
+    columns = math.ceil(len(names) / _legend_rows(chart, width))
     legend = figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8.5, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)

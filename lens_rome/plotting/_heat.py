@@ -26,6 +26,9 @@ _NARROWEST = 0.01
 """Least width of a scale: the total effect below which a trace counts as weak, so that noise does not look like a find.
 """
 
+_SMALL = 0.1
+"""Effects of the other sign up to this share of the largest may be drawn like no effect; the colour bar says so."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -72,11 +75,7 @@ class Panel:
     @property
     def extend(self) -> str:
         """Where cells lie visibly outside the scale: `"min"`, `"max"`, `"both"` or `"neither"`."""
-        low, high = self.scale.low, self.scale.high
-        margin = 0.01 * (high - low)
-        lower = bool(np.nanmin(self.values, initial=low) < low - margin)
-        higher = bool(np.nanmax(self.values, initial=high) > high + margin)
-        return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((lower, higher), "neither")
+        return _outside(self.values, self.scale)
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,31 @@ class Picture:
         return bool(self.is_bold) and self.is_bold[row]
 
 
+def effects_panel(
+    title: str,
+    values: Float[np.ndarray, "row layer"],
+    scale: Scale,
+    bar: str,
+    first: int,
+    details: Sequence[Detail] = (),
+) -> Panel:
+    """A heat map of effects over layers. Its colour bar says where cells of the other sign are drawn like no effect."""
+    clipped = {
+        "min": f"\n(below 0 drawn as 0; lowest {np.nanmin(values, initial=0):+.3f})",
+        "max": f"\n(above 0 drawn as 0; highest {np.nanmax(values, initial=0):+.3f})",
+    }
+    return Panel(
+        title, values, scale, bar + clipped.get(_outside(values, scale), ""), "effect", "layer", first, details
+    )
+
+
+def _outside(values: Float[np.ndarray, "row layer"], scale: Scale) -> str:
+    margin = 0.01 * (scale.high - scale.low)
+    lower = bool(np.nanmin(values, initial=scale.low) < scale.low - margin)
+    higher = bool(np.nanmax(values, initial=scale.high) > scale.high + margin)
+    return {(True, True): "both", (True, False): "min", (False, True): "max"}.get((lower, higher), "neither")
+
+
 def one_sided(values: Float[np.ndarray, "..."], baseline: float, colours: str, *, falls: bool) -> Scale:
     """Pale at `baseline`, dark at the value farthest from it on the side that matters: below it where `falls`.
 
@@ -118,9 +142,14 @@ def one_sided(values: Float[np.ndarray, "..."], baseline: float, colours: str, *
 
 
 def effects_scale(values: Float[np.ndarray, "..."], colours: str) -> Scale:
-    """A scale for effects: pale at 0, dark at the largest of the sign that is the larger."""
-    falls = float(np.nanmax(-values, initial=0)) > float(np.nanmax(values, initial=0))
-    return one_sided(values, 0.0, colours, falls=falls)
+    """A scale for effects: pale at 0, dark at the largest of the sign that is the larger.
+
+    With zero in the middle instead where effects of the other sign are not small beside these.
+    """
+    rise, fall = float(np.nanmax(values, initial=0)), float(np.nanmax(-values, initial=0))
+    if min(rise, fall) > max(_SMALL * max(rise, fall), _SMALL * _NARROWEST):
+        return two_sided(values)
+    return one_sided(values, 0.0, colours, falls=fall > rise)
 
 
 def two_sided(values: Float[np.ndarray, "..."]) -> Scale:

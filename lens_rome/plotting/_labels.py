@@ -1,29 +1,17 @@
-"""Text that all pictures and both backends share: visible tokens, ticks, line breaks, names of sites and roles."""
+"""Text that all pictures and both backends share: visible tokens, ticks, line breaks, names of kinds and roles."""
 
 import textwrap
 
-from lens_rome.tracing import TraceResult
+from lens_rome.tracing import KIND_NAMES, ROLE_NAMES, TraceResult
 
-SITES = {
-    "resid": "residual",
-    "resid_pre": "residual before the layer",
-    "resid_mid": "residual between attention and MLP",
-    "mlp": "MLP output",
-    "attn": "attention output",
-    "head": "attention head",
-    "post": "MLP neurons",
-}
-"""What each kind of trace restores, in words."""
 
-ROLES = {
-    "subject_first": "first subject token",
-    "subject_middle": "middle subject tokens",
-    "subject_last": "last subject token",
-    "after_subject": "first token after the subject",
-    "further": "further tokens",
-    "last": "last token",
-}
-"""The tokens over which effects are averaged (ROME, figure 2), in the order of a prompt."""
+def kind_label(kind: str) -> str:
+    """What a kind restores, in words; one that is not known keeps its own name.
+
+    >>> kind_label("mlp"), kind_label("keys")
+    ('MLP outputs', 'keys')
+    """
+    return KIND_NAMES.get(kind, visible(kind))
 
 
 def role_label(role: str) -> str:
@@ -32,7 +20,7 @@ def role_label(role: str) -> str:
     >>> role_label("after_subject"), role_label("second_verb")
     ('first token after the subject', 'second verb')
     """
-    return ROLES.get(role, visible(role.replace("_", " ")))
+    return ROLE_NAMES.get(role, visible(role.replace("_", " ")))
 
 
 def token_labels(result: TraceResult) -> list[str]:

@@ -1,28 +1,23 @@
 """`plot_heads`: the effect of each attention head, as a grid of heads and layers."""
 
-from typing import Literal, overload
+from typing import Literal, Unpack, overload
 
 import numpy as np
 
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
-from lens_rome.plotting._heat import Panel, Picture, two_sided
+from lens_rome.plotting._heat import Picture, effects_panel, two_sided
 from lens_rome.plotting._labels import visible
+from lens_rome.plotting._words import Words
 
 
 @overload
 def plot_heads(
-    effects: Frame,
-    *,
-    title: str | None = None,
-    measure: str = "p(answer)",
-    backend: Literal["matplotlib"] = "matplotlib",
+    effects: Frame, *, backend: Literal["matplotlib"] = "matplotlib", **words: Unpack[Words]
 ) -> MplFigure: ...
 @overload
-def plot_heads(
-    effects: Frame, *, title: str | None = None, measure: str = "p(answer)", backend: Literal["plotly"]
-) -> PlotlyFigure: ...
+def plot_heads(effects: Frame, *, backend: Literal["plotly"], **words: Unpack[Words]) -> PlotlyFigure: ...
 def plot_heads(
     effects: Frame, *, title: str | None = None, measure: str = "p(answer)", backend: str = "matplotlib"
 ) -> Figure:
@@ -49,7 +44,7 @@ def plot_heads(
     notes = [_largest(values, layers[0])]
     notes += ["Grey: no value."] if bool(np.isnan(values).any()) else []
     change = f"indirect effect\n(change of {visible(measure)})"
-    panel = Panel("", values, two_sided(values), change, "effect", "layer", layers[0])
+    panel = effects_panel("", values, two_sided(values), change, layers[0])
     statement = "Indirect effect of each attention head" + (f": {visible(title)}" if title else "")
     return draw(Picture(statement, notes, [str(head) for head in heads], [panel], row_caption="head"), backend)
 

@@ -1,6 +1,6 @@
 """`plot_peak_layers`: where the largest effect lies, fact by fact, which averages hide."""
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
@@ -8,7 +8,8 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import layer_ticks, visible
+from lens_rome.plotting._labels import kind_label, layer_ticks, role_label, visible
+from lens_rome.plotting._words import PeakWords
 
 _MAX_FACETS = 4
 _NAME = "facts"
@@ -16,24 +17,10 @@ _NAME = "facts"
 
 @overload
 def plot_peak_layers(
-    peaks: Frame,
-    *,
-    title: str | None = None,
-    band: tuple[int, int] | None = None,
-    line: int | None = None,
-    n_layers: int | None = None,
-    backend: Literal["matplotlib"] = "matplotlib",
+    peaks: Frame, *, backend: Literal["matplotlib"] = "matplotlib", **words: Unpack[PeakWords]
 ) -> MplFigure: ...
 @overload
-def plot_peak_layers(
-    peaks: Frame,
-    *,
-    title: str | None = None,
-    band: tuple[int, int] | None = None,
-    line: int | None = None,
-    n_layers: int | None = None,
-    backend: Literal["plotly"],
-) -> PlotlyFigure: ...
+def plot_peak_layers(peaks: Frame, *, backend: Literal["plotly"], **words: Unpack[PeakWords]) -> PlotlyFigure: ...
 def plot_peak_layers(
     peaks: Frame,
     *,
@@ -46,9 +33,10 @@ def plot_peak_layers(
     """Histogram of the layer at which each fact's effect is largest.
 
     Args:
-        peaks: columns `layer` and `count` (facts whose largest effect lies there); layers without a row count 0. A
-            column `window`, where there is one, makes a panel of each size of window, on one scale.
-        title: what was traced, e.g. `"MLP outputs, 120 facts"`; put after the statement of what is shown.
+        peaks: columns `layer` and `count` (facts whose largest effect lies there), as of `peak_layers`; layers without
+            a row count 0. Columns `kind` and `role`, where they are there with one value, go into the title; a column
+            `window` makes a panel of each size of window, on one scale.
+        title: what was traced, e.g. `"120 facts"`; put after the statement of what is shown.
         band: first and last layer of a shaded range, such as the layers that MEMIT edits.
         line: a layer to mark by a dashed line, such as the one that ROME edits.
         n_layers: layers of the model, so that the axis shows all of them; None for as many as are needed.
@@ -71,7 +59,7 @@ def plot_peak_layers(
     notes = [f"Shaded: layers {band[0]} to {band[1]}."] if band is not None else []
     notes += [f"Dashed line: layer {line}."] if line is not None else []
     chart = Chart(
-        "Layer of the largest indirect effect, fact by fact" + (f": {visible(title)}" if title else ""),
+        _statement(frame) + (f": {visible(title)}" if title else ""),
         [" ".join(notes)] if notes else [],
         panels,
         {_NAME: Style(BLUE)},
@@ -100,6 +88,18 @@ def _check(peaks: Any, band: tuple[int, int] | None) -> tuple[Any, list[Any]]:
     if band is not None and not 0 <= band[0] <= band[1]:
         raise PlotError(f"band={band} is no range of layers. Give the first and the last, such as (4, 9).")
     return peaks, windows
+
+
+def _statement(peaks: Any) -> str:
+    """What is shown, of which states at which token, as far as the frame says so."""
+    told = {name: set(peaks[name]) for name in ("kind", "role") if name in peaks.columns}
+    kind, role = (next(iter(told[name])) if len(told.get(name, ())) == 1 else None for name in ("kind", "role"))
+    of = f" of {kind_label(str(kind))}" if kind else ""
+    if role == "pooled":
+        at = ", over all tokens from the subject on"
+    else:
+        at = f" at the {role_label(str(role))}" if role else ""
+    return f"Layer of the largest indirect effect{of}{at}, fact by fact"
 
 
 def _panel(window: Any, peaks: Any, n_layers: int) -> ChartPanel:

@@ -1,38 +1,25 @@
 """`plot_segments`: effects rolled up by segment of the prompt."""
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, Unpack, overload
 
 import numpy as np
 
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
-from lens_rome.plotting._heat import COLOURS, PLAIN, Panel, Picture, effects_scale
-from lens_rome.plotting._labels import SITES, visible
+from lens_rome.plotting._heat import COLOURS, PLAIN, Picture, effects_panel, effects_scale
+from lens_rome.plotting._labels import kind_label, visible
+from lens_rome.plotting._words import SegmentWords
 
 _STATISTICS = {"mean": "Mean", "max": "Largest"}
 
 
 @overload
 def plot_segments(
-    effects: Frame,
-    *,
-    statistic: str = "mean",
-    kind: str | None = None,
-    title: str | None = None,
-    measure: str = "p(answer)",
-    backend: Literal["matplotlib"] = "matplotlib",
+    effects: Frame, *, backend: Literal["matplotlib"] = "matplotlib", **words: Unpack[SegmentWords]
 ) -> MplFigure: ...
 @overload
-def plot_segments(
-    effects: Frame,
-    *,
-    statistic: str = "mean",
-    kind: str | None = None,
-    title: str | None = None,
-    measure: str = "p(answer)",
-    backend: Literal["plotly"],
-) -> PlotlyFigure: ...
+def plot_segments(effects: Frame, *, backend: Literal["plotly"], **words: Unpack[SegmentWords]) -> PlotlyFigure: ...
 def plot_segments(
     effects: Frame,
     *,
@@ -45,7 +32,7 @@ def plot_segments(
     """Effect of each segment of a prompt (subject, relation, …) by layer: segments from top to bottom.
 
     The palest colour is no effect, the darkest the largest one; where most effects are below zero, dark is the lowest.
-    Grey cells have no value.
+    Where both signs matter, white is no effect, blue above and red below zero. Grey cells have no value.
 
     Args:
         effects: columns `segment` (rows appear in the order of the frame), `layer`, `effect` (the mean or the largest
@@ -67,10 +54,10 @@ def plot_segments(
     values = over_layers(frame, "segment", list(segments), "effect", layers)
     change = f"indirect effect, {statistic}\n(change of {visible(measure)})"
     colours = COLOURS.get(kind or "", PLAIN)
-    panel = Panel("", values, effects_scale(values, colours), change, "effect", "layer", layers[0])
+    panel = effects_panel("", values, effects_scale(values, colours), change, layers[0])
     labels = [f"{visible(str(name))} ({n} token{'s' * (n != 1)})" for name, n in segments.items()]
     notes = ["Grey: no value."] if bool(np.isnan(values).any()) else []
-    site = f" of restoring the {SITES.get(kind, visible(kind))}" if kind else ""
+    site = f" of restoring {kind_label(kind)}" if kind else ""
     statement = f"{_STATISTICS[statistic]} indirect effect{site} over the tokens of each segment"
     return draw(Picture(statement + (f": {visible(title)}" if title else ""), notes, labels, [panel]), backend)
 

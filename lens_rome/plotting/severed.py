@@ -1,12 +1,13 @@
 """`plot_severed`: what is left of an effect when a path is severed (ROME, figure 3)."""
 
-from typing import Literal, overload
+from typing import Literal, Unpack, overload
 
 from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range
 from lens_rome.plotting._labels import layer_ticks, visible
+from lens_rome.plotting._words import BandWords
 
 _STYLES = {
     "ordinary": Style("#6a51a3"),
@@ -18,22 +19,10 @@ _STYLES = {
 
 @overload
 def plot_severed(
-    effects: Frame,
-    *,
-    title: str | None = None,
-    band: str = "95% confidence interval",
-    measure: str = "p(answer)",
-    backend: Literal["matplotlib"] = "matplotlib",
+    effects: Frame, *, backend: Literal["matplotlib"] = "matplotlib", **words: Unpack[BandWords]
 ) -> MplFigure: ...
 @overload
-def plot_severed(
-    effects: Frame,
-    *,
-    title: str | None = None,
-    band: str = "95% confidence interval",
-    measure: str = "p(answer)",
-    backend: Literal["plotly"],
-) -> PlotlyFigure: ...
+def plot_severed(effects: Frame, *, backend: Literal["plotly"], **words: Unpack[BandWords]) -> PlotlyFigure: ...
 def plot_severed(
     effects: Frame,
     *,

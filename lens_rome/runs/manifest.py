@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ FORMAT_VERSION = 1
 NAME = "manifest.json"
 _SHOWN = 10  # differing settings in one message
 _WIDTH = 100  # characters of a setting's value in a message
+_DIGEST = re.compile(r"\b[0-9a-f]{64}$")  # a sha256, which tells a reader nothing
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class Manifest:
         return cls(kind, known[0], len(ids), digest, known[1])
 
 
-def establish(folder: Path, wanted: Manifest) -> Manifest:
+def establish(folder: Path, wanted: Manifest, what: str = "ids") -> Manifest:
     """Make `folder` a folder of this run, or find that it is one already. Returns the manifest that is there.
 
-    Of several processes that start at the same moment exactly one writes the manifest; all return the same.
+    Of several processes that start at the same moment exactly one writes the manifest; all return the same. `what` is
+    what messages call the ids.
 
     Raises:
         RunError: it is a folder of another run or of other files (nothing is written then), or cannot be written to.
@@ -78,7 +81,7 @@ def establish(folder: Path, wanted: Manifest) -> Manifest:
     except OSError as error:
         raise RunError(f"cannot make a run in {folder}: {error}. Name a folder that can be written to.") from error
     found = read_manifest(folder)
-    _check_same(folder, wanted, found)
+    _check_same(folder, wanted, found, what)
     return found
 
 
@@ -106,8 +109,13 @@ def read_manifest(folder: Path) -> Manifest:
         )
     except RunError:
         raise
+    except FileNotFoundError as error:
+        why = f"it has no {NAME}" if folder.is_dir() else "there is no such folder"
+        raise RunError(f"there is no run in {folder}: {why}. Check the folder's name.") from error
     except OSError as error:
-        raise RunError(f"there is no run in {folder} that can be read: {error}. Check the folder's name.") from error
+        raise RunError(
+            f"there is no run in {folder} that can be read: {error.strerror}. Check the folder's name."
+        ) from error
     except (ValueError, TypeError, LookupError) as error:
         raise RunError(
             f"{path} is damaged ({error!r}), so nobody can say what the rows beside it are. Put it back from a copy, "
@@ -151,23 +159,27 @@ def _link(temporary: Path, path: Path) -> None:
             temporary.replace(path)
 
 
-def _check_same(folder: Path, wanted: Manifest, found: Manifest) -> None:
+def _check_same(folder: Path, wanted: Manifest, found: Manifest, what: str) -> None:
     if wanted.kind != found.kind:
         raise RunError(
             f"{folder} holds a {found.kind!r} run, asked was for a {wanted.kind!r} run. Name another folder."
         )
     differing = list(_differences("", wanted.settings, found.settings))
+    if (wanted.n_ids, wanted.ids_digest) != (found.n_ids, found.ids_digest):
+        # What was said of the ids need not be said again of a setting that follows from them.
+        differing = [_other_ids(wanted, found, what), *(text for text in differing if text != _another(what))]
     if differing:
         more = f"; and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
         raise RunError(
-            f"{folder} holds a run with other settings: {'; '.join(differing[:_SHOWN])}{more}. Nothing was written. "
-            "Name another folder, or use the same settings."
+            f"{folder} holds another run: {'; '.join(differing[:_SHOWN])}{more}. Nothing was written. "
+            f"Name another folder, or use the same {what} and settings."
         )
-    if (wanted.n_ids, wanted.ids_digest) != (found.n_ids, found.ids_digest):
-        raise RunError(
-            f"{folder} holds a run over {found.n_ids} ids, asked was for {wanted.n_ids} that are not the same or in "
-            "another order. Nothing was written. Name another folder, or give the same ids in the same order."
-        )
+
+
+def _other_ids(wanted: Manifest, found: Manifest, what: str) -> str:
+    if wanted.n_ids != found.n_ids:
+        return f"{found.n_ids} {what} are there, {wanted.n_ids} were asked for"
+    return f"its {found.n_ids} {what} are others, or in another order"
 
 
 class _Missing:
@@ -184,8 +196,14 @@ def _differences(name: str, wanted: Any, found: Any) -> Iterator[str]:
     elif isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
         for index, pair in enumerate(zip(wanted, found, strict=True)):
             yield from _differences(f"{name}[{index}]", *pair)
+    elif wanted != found and all(isinstance(value, str) and _DIGEST.search(value) for value in (wanted, found)):
+        yield _another(name)
     elif wanted != found:
         yield f"{name} is {_short(found)} there, {_short(wanted)} was asked for"
+
+
+def _another(name: str) -> str:
+    return f"other {name}"
 
 
 def _short(value: Any) -> str:

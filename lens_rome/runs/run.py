@@ -33,6 +33,7 @@ class Run:
         *,
         ids: Sequence[str],
         created_by: Mapping[str, Any] | None = None,
+        what: str = "ids",
     ) -> "Run":
         """Start a run, or go on with it. Several workers may do so at the same moment.
 
@@ -42,13 +43,14 @@ class Run:
             settings: everything that the rows depend on (JSON-able). A folder of other settings is refused.
             ids: one text for each row, all different. Another list or order is refused later.
             created_by: versions of the programs, for readers only.
+            what: what the ids are called in messages, such as `"facts"`.
 
         Raises:
             RunError: the folder is of another run, damaged or not writable; or ids that are no texts or repeated.
         """
         checked = checked_ids(ids)
         path = Path(folder)
-        return cls(path, establish(path, Manifest.of(kind, settings, checked, created_by or {})), checked)
+        return cls(path, establish(path, Manifest.of(kind, settings, checked, created_by or {}), what), checked)
 
     @classmethod
     def read(cls, folder: str | Path, kind: str) -> "Run":

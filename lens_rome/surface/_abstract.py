@@ -102,12 +102,19 @@ class AbstractSurface(ABC):
 
         Raises:
             SurfaceError: the layer does not exist, or the model has no such place (parallel blocks have no
-                `resid_mid`).
+                `resid_mid`, gated MLPs no single `pre`).
         """
         self.check_layers([site.layer])
         block = f"blocks.{site.layer}"
         if site.kind == "key":
             return f"{block}.mlp.hook_post"
+        if site.kind == "pre":
+            if getattr(self.cfg, "gated_mlp", False):
+                raise SurfaceError(
+                    "the MLPs of this model are gated: their hidden activation is a product and has no value before a "
+                    "nonlinearity. Use key."
+                )
+            return f"{block}.mlp.hook_pre"
         if site.kind == "z":
             return f"{block}.attn.hook_z"
         if site.kind == "value":

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from lens_rome.errors import SurfaceError
 
-SITE_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "key", "value")
-"""`z` is what the heads hand to `W_O` (`attn.hook_z`), `key` the input of `W_out` (`mlp.hook_post`), `value` the output
-of `W_out` plus bias, before any later norm.
+SITE_KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "z", "pre", "key", "value")
+"""`z` is what the heads hand to `W_O` (`attn.hook_z`), `pre` the MLP's hidden activation before its nonlinearity
+(`mlp.hook_pre`; not in gated MLPs), `key` the input of `W_out` (`mlp.hook_post`), `value` the output of `W_out` plus
+bias, before any later norm.
 """
 
 

@@ -31,6 +31,7 @@ from lens_rome.tracing.replacement import ZeroEmbeddings as ZeroEmbeddings
 from lens_rome.tracing.result import TraceResult as TraceResult
 from lens_rome.tracing.result import TraceSettings as TraceSettings
 from lens_rome.tracing.result import WeakTraceWarning as WeakTraceWarning
+from lens_rome.tracing.roles import ROLE_NAMES as ROLE_NAMES
 from lens_rome.tracing.roles import ROLES as ROLES
 from lens_rome.tracing.roles import token_roles as token_roles
 from lens_rome.tracing.segments import segment_effects as segment_effects
@@ -44,6 +45,7 @@ from lens_rome.tracing.trace import trace as trace
 from lens_rome.tracing.trace import trace_kinds as trace_kinds
 from lens_rome.tracing.trace_facts import trace_facts as trace_facts
 from lens_rome.tracing.trace_set import TraceSet as TraceSet
+from lens_rome.tracing.window import KIND_NAMES as KIND_NAMES
 from lens_rome.tracing.window import KINDS as KINDS
 from lens_rome.tracing.window import window_layers as window_layers
 from lens_rome.tracing.zeroing import zeroing_effects as zeroing_effects

@@ -76,6 +76,8 @@ def _average(
         low=np.stack([low for low, _ in bands]),
         high=np.stack([high for _, high in bands]),
         n=np.stack([bucket.n for bucket in buckets]),
+        n_facts=np.stack([bucket.n_facts for bucket in buckets]),
+        n_tokens=np.array([len(bucket.facts) for bucket in buckets]),
         clean=_mean([result.clean_score for result in results], weights),
         corrupted=_mean([result.corrupted_score for result in results], weights),
         total_effect=_mean([result.total_effect for result in results], weights),

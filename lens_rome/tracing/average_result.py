@@ -52,10 +52,27 @@ class KindAverage:
     high: Float[np.ndarray, "role layer"]
     n: Int[np.ndarray, "role layer"]
     """Tokens averaged; facts where positions were restored together."""
+    n_facts: Int[np.ndarray, "role layer"]
+    """Facts that these tokens are of."""
+    n_tokens: Int[np.ndarray, " role"]
+    """Tokens of the role that the prompts have, traced or not."""
     clean: Mean
     corrupted: Mean
     total_effect: Mean
     """Mean of clean minus corrupted: the average total effect (ATE)."""
+
+    def is_whole(self, role: str) -> bool:
+        """Whether all tokens of the role that the prompts have were traced, in some layer.
+
+        Where positions were chosen, a role that was not may still have some tokens: those that are another role's too.
+        """
+        row = ROLES.index(check_role(role))
+        return bool(0 < self.n_tokens[row] == self.n[row].max())
+
+    def counted(self, role: str, layer: int) -> str:
+        """Over what the mean of a role and layer is, in words, such as `95 tokens of 80 facts`."""
+        row = ROLES.index(check_role(role))
+        return counted(int(self.n[row, layer]), int(self.n_facts[row, layer]))
 
     def peak(self, role: str) -> Peak:
         """The layer whose average effect at `role` is largest, the lowest of equal ones.
@@ -110,7 +127,9 @@ class AverageEffects:
         return self.of_kind(kind).peak(role)
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """One row a kind, role and layer with traced tokens: kind, window, layer, role, n, effect, low, high."""
+        """One row a kind, role and layer with traced tokens: kind, window, layer, role, n (tokens; facts where
+        positions were restored together), n_facts (facts that these are of), effect, low, high.
+        """
         import pandas as pd
 
         rows = [
@@ -120,6 +139,7 @@ class AverageEffects:
                 layer,
                 role,
                 int(a.n[i, layer]),
+                int(a.n_facts[i, layer]),
                 *(x[i, layer] for x in (a.effect, a.low, a.high)),
             )
             for a in self.averages
@@ -127,7 +147,7 @@ class AverageEffects:
             for layer in range(a.n.shape[1])
             if a.n[i, layer] > 0
         ]
-        return pd.DataFrame(rows, columns=["kind", "window", "layer", "role", "n", "effect", "low", "high"])
+        return pd.DataFrame(rows, columns=["kind", "window", "layer", "role", "n", "n_facts", "effect", "low", "high"])
 
     def summary(self) -> "pd.DataFrame":
         """Three rows a kind, with quantity `clean`, `corrupted` or `total_effect`: kind, window, quantity, n (facts),
@@ -159,10 +179,20 @@ class AverageEffects:
             for row, role in enumerate(ROLES):
                 if average.n[row].any():
                     peak = average.peak(role)
-                    lines.append(
-                        f"    {role}: peak at layer {peak.layer}, {_with_band(peak.effect, peak.low, peak.high, '+')}"
-                    )
+                    effect = _with_band(peak.effect, peak.low, peak.high, "+")
+                    over = average.counted(role, peak.layer)
+                    lines.append(f"    {role} ({over}): peak at layer {peak.layer}, {effect}")
         return "\n".join(lines)
+
+
+def counted(n: int, n_facts: int) -> str:
+    """`n` tokens of `n_facts` facts in words; facts alone where each has one.
+
+    >>> counted(120, 120), counted(95, 80), counted(1, 1)
+    ('120 facts', '95 tokens of 80 facts', '1 fact')
+    """
+    facts = f"{n_facts} fact{'s' * (n_facts != 1)}"
+    return facts if n == n_facts else f"{n} tokens of {facts}"
 
 
 def _with_band(value: float, low: float, high: float, sign: str = "") -> str:

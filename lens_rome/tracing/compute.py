@@ -10,10 +10,11 @@ from lens_rome._typing import FwdHooks, Residual, Tensor
 from lens_rome.surface import AbstractSurface, BaseRun, Site, check_finite, check_logits
 from lens_rome.tracing.clean_cache import check_same_states
 from lens_rome.tracing.corruption import CorruptAll
-from lens_rome.tracing.full_length import freeze_hooks, full_length_scores
+from lens_rome.tracing.full_length import full_length_scores
 from lens_rome.tracing.grid import GridRuns, Patch, position_scores
 from lens_rome.tracing.metrics import Measure
 from lens_rome.tracing.plan import SEVERABLE, Batch, KindPlan
+from lens_rome.tracing.states import freeze_hooks
 
 MEMORY = 2**30
 """Bytes that the activations of one batch may take if nobody says otherwise."""

@@ -2,16 +2,16 @@
 And the hooks themselves, for people who bring their own runner.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from jaxtyping import Float
 
-from lens_rome._typing import Activations, FwdHooks, HookFunction, Model, Tensor, Tokens
+from lens_rome._typing import Activations, FwdHooks, Model, Tensor, Tokens
 from lens_rome.errors import TraceError
 from lens_rome.surface import AbstractSurface, Site, as_surface
 from lens_rome.tracing.clean_cache import clean_states
 from lens_rome.tracing.grid import Patch, ReadAnswer, Window, cells_at_once
-from lens_rome.tracing.states import put, resid_mid_as_attn_out
+from lens_rome.tracing.states import freeze_hooks, put, resid_mid_as_attn_out
 from lens_rome.tracing.window import check_kind
 
 Cell = tuple[int | Sequence[int], Window]
@@ -97,22 +97,6 @@ def _putting(
         (surface.hook_name(Site(layer, "resid_pre")), keep),
         (surface.hook_name(Site(layer, "attn_out")), write),
     ]
-
-
-def freeze_hooks(surface: AbstractSurface, frozen: Mapping[Site, Tensor], positions: Sequence[int]) -> FwdHooks:
-    """Hooks that hold states fixed at `positions` of all rows; row `i` takes row `i % rows` of the states."""
-
-    def freezing(site: Site) -> HookFunction:
-        held = frozen[site][:, list(positions)]
-
-        def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
-            activation = activation.clone()
-            put(activation, held, positions, len(activation))
-            return activation
-
-        return freeze
-
-    return [(surface.hook_name(site), freezing(site)) for site in frozen]
 
 
 def full_length_scores(

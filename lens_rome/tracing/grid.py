@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 import torch
 from jaxtyping import Float
 
-from lens_rome._typing import FwdHooks, Residual, Tensor
-from lens_rome.surface import AbstractSurface, BaseRun, Site, attached
-from lens_rome.tracing.states import as_slice, put, resid_mid_as_attn_out
+from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor
+from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, position_free
+from lens_rome.tracing.states import as_slice, freeze_hooks, put, resid_mid_as_attn_out
 
 Window = tuple[int, int]
 """Half-open range of layers."""
@@ -219,8 +219,8 @@ class _Column:
         first, last = min(window[0] for window in windows), max(window[1] for window in windows)
         # What is held in the last block at an unread position goes nowhere.
         end = self.surface.n_layers - self.unread
-        frozen = [site for site in self.patch.frozen if first <= site.layer < end]
-        hooks: FwdHooks = [self._freezing(site) for site in frozen]
+        frozen = {site: states for site, states in self.patch.frozen.items() if first <= site.layer < end}
+        hooks = freeze_hooks(self.surface, frozen, self.positions, self.start)
         if self.kind == "resid_mid":
             hooks += [(self.surface.hook_name(Site(layer, "resid_pre")), self._keep) for layer in range(first, last)]
         if self.kind != "resid_post":
@@ -231,7 +231,7 @@ class _Column:
         """Remember what enters a block, after the owner's hooks."""
         self.entering = activation
 
-    def _restoring(self, layer: int) -> tuple[str, Callable[..., Tensor]]:
+    def _restoring(self, layer: int) -> tuple[str, HookFunction]:
         donated = self._donated(layer)
         if self.kind == "resid_mid":
             site = Site(layer, "attn_out")
@@ -251,16 +251,4 @@ class _Column:
             put(activation, value(), self.offsets, self.rows_restoring, self.patch.head, self.surface.n_heads)
             return activation
 
-        restore.position_free = True  # type: ignore[attr-defined]
-        return self.surface.hook_name(site), restore
-
-    def _freezing(self, site: Site) -> tuple[str, Callable[..., Tensor]]:
-        held = self.patch.frozen[site][:, self.where]
-
-        def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
-            activation = activation.clone()
-            put(activation, held, self.offsets, len(activation))
-            return activation
-
-        freeze.position_free = True  # type: ignore[attr-defined]
-        return self.surface.hook_name(site), freeze
+        return self.surface.hook_name(site), position_free(restore)

@@ -11,12 +11,14 @@ from jaxtyping import Float
 from lens_rome.errors import TraceError
 from lens_rome.tracing.comparable import comparable_traces, gain_sign
 from lens_rome.tracing.result import TraceResult
+from lens_rome.tracing.roles import ROLES, token_roles
 from lens_rome.tracing.trace_set import TraceSet
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _HIGHS = ("clean", "max")
+_POOLED = "pooled"
 
 
 def layer_effects(traces: TraceSet, kind: str = "mlp", *, high: str = "clean") -> "pd.DataFrame":
@@ -54,28 +56,35 @@ def layer_effects(traces: TraceSet, kind: str = "mlp", *, high: str = "clean") -
     return pd.DataFrame(rows, columns=columns)
 
 
-def peak_layers(traces: TraceSet, kind: str = "mlp") -> "pd.DataFrame":
-    """One row a layer: layer, count (facts that peak there) and share (of all facts).
+def peak_layers(traces: TraceSet, kind: str = "mlp", *, role: str = "subject_last") -> "pd.DataFrame":
+    """One row a layer: kind, role, layer, count (facts that peak there) and share (of all facts).
 
-    A fact peaks at the layer of its largest indirect effect over all tokens from the first subject token on. Where
-    several layers tie exactly, each of them is counted, so that shares may add up to more than 1. Facts without a
-    traced cell there are left out.
+    A fact peaks at the layer of its largest indirect effect over its tokens of the role. Where several layers tie
+    exactly, each of them is counted, so that shares may add up to more than 1. Facts without a traced cell there are
+    left out.
+
+    Args:
+        role: as of `token_roles`; or `"pooled"` for all tokens from the first subject token on together, which mixes
+            the early site at the subject with the late one at the last token.
 
     Raises:
-        TraceError: as `layer_effects`, or no fact has a traced cell from its subject on.
+        TraceError: as `layer_effects`, an unknown role, or no fact has a traced cell of it.
     """
     import pandas as pd
 
+    if role not in (*ROLES, _POOLED):
+        raise TraceError(f"unknown role {role!r}; choose one of {', '.join(ROLES)}, {_POOLED}.")
     found = _restoring_traces(traces, kind)
     count = [0] * next(iter(found.values())).scores.shape[0]
-    best = [effects for effects in (_best(_cells(result)) for result in found.values()) if effects]
+    best = [effects for effects in (_best(_cells_of(result, role)) for result in found.values()) if effects]
     if not best:
-        raise TraceError(f"no {kind} trace has a traced cell from the subject on. Trace those positions.")
+        where = "from the subject on" if role == _POOLED else f"of role {role!r}"
+        raise TraceError(f"no {kind} trace has a traced cell {where}. Trace those positions, or choose another role.")
     for effects in best:
         for layer, effect in effects.items():
             count[layer] += effect == max(effects.values())
-    rows = [(layer, n, n / len(best)) for layer, n in enumerate(count)]
-    return pd.DataFrame(rows, columns=["layer", "count", "share"])
+    rows = [(kind, role, layer, n, n / len(best)) for layer, n in enumerate(count)]
+    return pd.DataFrame(rows, columns=["kind", "role", "layer", "count", "share"])
 
 
 def concentrated(
@@ -126,6 +135,15 @@ def _cells(result: TraceResult) -> Float[np.ndarray, "layer pos"]:
     """Indirect effects from the first subject token on, signed so that larger brings back more."""
     effects = result.indirect_effects[:, result.subject_span[0] :].double().cpu().numpy()
     return gain_sign(result.settings) * effects
+
+
+def _cells_of(result: TraceResult, role: str) -> Float[np.ndarray, "layer pos"]:
+    """The columns of `_cells` at the tokens of a role, or all of them."""
+    if role == _POOLED:
+        return _cells(result)
+    first = result.subject_span[0]
+    positions = token_roles(result.subject_span, len(result.tokens))[role]
+    return _cells(result)[:, [position - first for position in positions]]
 
 
 def _best(cells: Float[np.ndarray, "layer pos"]) -> dict[int, float]:

@@ -4,6 +4,15 @@ from lens_rome.errors import TraceError
 
 ROLES = ("subject_first", "subject_middle", "subject_last", "after_subject", "further", "last")
 """In the order of the prompt; ROME's figures have one row for each."""
+ROLE_NAMES = {
+    "subject_first": "first subject token",
+    "subject_middle": "middle subject tokens",
+    "subject_last": "last subject token",
+    "after_subject": "first token after the subject",
+    "further": "further tokens",
+    "last": "last token",
+}
+"""The same in words, for titles of pictures and tables."""
 
 
 def token_roles(subject_span: tuple[int, int], n_positions: int) -> dict[str, list[int]]:

@@ -1,8 +1,9 @@
-"""Writing the states of one run into the activation of another."""
+"""Writing the states of one run into the activation of another, and holding them there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from lens_rome._typing import Tensor
+from lens_rome._typing import FwdHooks, HookFunction, Tensor
+from lens_rome.surface import AbstractSurface, Site, position_free
 
 
 def put(
@@ -40,3 +41,26 @@ def resid_mid_as_attn_out(donated: Tensor, entering: Tensor | None, offsets: Seq
     assert entering is not None
     stream = entering[:rows, as_slice(offsets)]
     return donated.to(stream).repeat(rows // donated.shape[0], *[1] * (donated.ndim - 1)) - stream
+
+
+def freeze_hooks(
+    surface: AbstractSurface, frozen: Mapping[Site, Tensor], positions: Sequence[int], start: int = 0
+) -> FwdHooks:
+    """Hooks that hold states `[row, pos, ...]` fixed at `positions` of all rows; row `i` takes row `i % rows` of them.
+
+    Args:
+        start: first position of the run's activations: 0 for whole sequences, more for a resumed run.
+    """
+    offsets = [position - start for position in positions]
+
+    def freezing(site: Site) -> HookFunction:
+        held = frozen[site][:, as_slice(positions)]
+
+        def freeze(activation: Tensor, hook: object = None) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
+            activation = activation.clone()
+            put(activation, held, offsets, len(activation))
+            return activation
+
+        return position_free(freeze)
+
+    return [(surface.hook_name(site), freezing(site)) for site in frozen]

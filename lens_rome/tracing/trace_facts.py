@@ -86,7 +86,7 @@ def trace_facts(
     ids = job.ordered()
     if out is None:
         return _in_memory(job, ids, chunk_size, progress)
-    run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=_versions())
+    run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=_versions(), what="facts")
     worker = Worker.from_environment(os.environ, shard)
     execute(run, job.rows, chunk_size=chunk_size, worker=worker, retry_errors=retry_errors, progress=progress)
     found = TraceSet.load(out)

@@ -69,7 +69,7 @@ class TraceSet:
         rows: list[dict[str, Any]] = [{"id": name, "traces": _rows(found)} for name, found in self.traces.items()]
         rows += [_skipped_row(name, reason) for name, reason in self.skipped.items()]
         digest = hashlib.sha256(b"\0".join(encode_row(row) for row in rows)).hexdigest()
-        run = Run.open(folder, RUN_KIND, {"saved": digest}, ids=ids)
+        run = Run.open(folder, RUN_KIND, {"traces": digest}, ids=ids, what="facts")
         if not run.finished:
             with Part.create(run.folder, 0) as part:
                 part.append([row for row in rows if row["id"] not in run.done])

@@ -16,6 +16,16 @@ KINDS = {
 (the paper's three); the residual before a block and between attention and MLP; one attention head's output before
 `W_O`; the MLP neurons (the input of `W_out`).
 """
+KIND_NAMES = {
+    "resid": "hidden states",
+    "mlp": "MLP outputs",
+    "attn": "attention outputs",
+    "resid_pre": "hidden states before the layer",
+    "resid_mid": "hidden states between attention and MLP",
+    "head": "attention heads",
+    "post": "MLP neurons",
+}
+"""What each kind restores, in words, for titles of pictures and tables."""
 RESIDUALS = ("resid", "resid_pre", "resid_mid")
 
 

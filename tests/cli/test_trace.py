@@ -49,7 +49,8 @@ def test_trace_prints_the_best_cells_and_a_map_of_every_kind(run: Run) -> None:
     assert result.exit_code == 0, result.output
     for name in ("hidden state", "MLP output", "attention output"):
         assert result.stdout.count(f"\n{name} ") == 2
-    assert all(f"{kind}, layers 0–5" in result.stdout for kind in ("resid", "mlp", "attn"))
+    assert all(kind in result.stdout for kind in ("hidden states", "MLP outputs", "attention outputs"))
+    assert result.stdout.count("layers 0–5") == 3
     assert "Eiffel*" in result.stdout
     assert "Tower*" in result.stdout
 

@@ -33,13 +33,19 @@ def test_many_facts_are_traced_into_a_folder_and_averaged(run: Run, tmp_path: Pa
     assert set(TraceSet.load(tmp_path / "run").traces) == {fact["id"] for fact in FACTS}
     again = run("trace", "--facts", facts, *OPTIONS, "--out", "run")
     assert again.exit_code == 0 and len(list((tmp_path / "run").glob("part-*"))) == 1, "nothing was left to do"
+    assert "Nothing was left to do" in again.stdout and "Nothing was left" not in result.stdout
     result = run("trace", "--average", "run", "--out", "pictures")
     assert result.exit_code == 0, result.output
-    assert "6 facts traced" in result.stdout and "subject last" in result.stdout
+    assert "6 facts traced" in result.stdout and "last subject token" in result.stdout
+    assert all(
+        f"effect of {kind}, over n tokens" in result.stdout
+        for kind in ("hidden states", "MLP outputs", "attention outputs")
+    )
+    assert "Not shown" not in result.stdout
     assert "No layers suggested" in result.stdout, "six facts are too few"
     frame = pd.read_csv(tmp_path / "pictures" / "average.csv")
-    assert {"kind", "window", "layer", "role", "n", "effect", "low", "high"} <= set(frame.columns)
-    for name in ("average.png", "average_roles.png", "peaks_mlp.png", "summary.csv"):
+    assert {"kind", "window", "layer", "role", "n", "n_facts", "effect", "low", "high"} <= set(frame.columns)
+    for name in ("average.png", "average_roles.png", "peaks_mlp.png", "peaks_mlp_pooled.png", "summary.csv"):
         assert (tmp_path / "pictures" / name).stat().st_size > 0
 
 
@@ -54,6 +60,44 @@ def test_only_so_many_facts_and_only_known_ones(run: Run, tmp_path: Path, facts:
     assert len(found.skipped) == 2
 
 
+def test_roles_of_which_only_some_tokens_were_traced_are_left_out_and_named(run: Run, tmp_path: Path) -> None:
+    short = [{**fact, "template": "{} was"} if fact["id"] == "Rome" else fact for fact in FACTS]
+    (tmp_path / "facts.json").write_text(json.dumps(short), encoding="utf-8")
+    given = ("trace", "--facts", "facts.json", *OPTIONS, "--kinds", "resid", "--positions", "subject_last,last")
+    assert run(*given, "--out", "run").exit_code == 0
+    result = run("trace", "--average", "run")
+    assert result.exit_code == 0, result.output
+    left = [
+        line for line in result.stdout.splitlines() if line.startswith("Not shown, since only some of their tokens")
+    ]
+    assert len(left) == 1 and "first token after the subject" in left[0] and "average.csv" in left[0]
+    rows = [line for line in result.stdout.splitlines() if line.startswith(("first token", "last ")) and " (" in line]
+    assert [row.split("  ")[0] for row in rows] == ["last subject token", "last token"]
+    assert all(" 6 (6) " in row for row in rows)
+    assert "after_subject" in set(pd.read_csv(tmp_path / "run" / "average.csv")["role"])
+
+
+def test_averages_of_traces_that_take_states_away_have_no_picture_of_peaks_and_say_why(
+    run: Run, tmp_path: Path, facts: str
+) -> None:
+    given = ("--kinds", "resid", "--direction", "noise", "--layers", "1,2", "--positions", "last")
+    assert run("trace", "--facts", facts, *OPTIONS, *given, "--count", "1", "--out", "run").exit_code == 0
+    result = run("trace", "--average", "run")
+    assert result.exit_code == 0 and "No picture of peaks: effects of layers are shares" in result.stdout, result.output
+    assert "–" in result.stdout and "nan" not in result.stdout, "one fact has no interval"
+    assert not list((tmp_path / "run").glob("peaks_*")) and (tmp_path / "run" / "average.png").exists()
+
+
+def test_other_facts_are_refused_in_words(run: Run, facts: str) -> None:
+    given = ("trace", "--facts", facts, *OPTIONS, "--kinds", "resid", "--layers", "1", "--out", "run")
+    assert run(*given, "--count", "1").exit_code == 0
+    result = run(*given, "--count", "2")
+    assert result.exit_code == 1 and "another run: 1 facts are there, 2 were asked for. Nothing" in result.stderr
+    Path(facts).write_text(json.dumps([{**fact, "target": "A"} for fact in FACTS]), encoding="utf-8")
+    result = run(*given, "--count", "1")
+    assert result.exit_code == 1 and "another run: other facts. Nothing" in result.stderr
+
+
 def test_another_run_in_the_folder_is_refused(run: Run, facts: str) -> None:
     assert run("trace", "--facts", facts, *OPTIONS, "--count", "1", "--out", "run").exit_code == 0
     result = run("trace", "--facts", facts, *OPTIONS, "--count", "1", "--samples", "3", "--out", "run")
@@ -65,13 +109,17 @@ def test_another_run_in_the_folder_is_refused(run: Run, facts: str) -> None:
     [
         (("trace",), "give --subject and --template for one fact, --facts for many"),
         (("trace", "--facts", "atlas"), "--facts needs --out"),
-        (("trace", "--facts", "atlas", "--out", "r", "--answer", "x"), "--answer is for one fact"),
+        (("trace", "--facts", "atlas", "--out", "r", "--answer", "x"), "leave out --answer, which is for one"),
         (("trace", "--facts", "none.json", "--out", "r"), "cannot read none.json"),
         (("trace", "--facts", "atlas", "--out", "r", "--model", MODEL), "--facts atlas are facts of the bundled model"),
-        (("trace", "--average", "nowhere"), "nowhere"),
+        (("trace", "--average", "nowhere"), "there is no run in nowhere: there is no such folder. Check the folder's"),
+        (("trace", "--average", "."), "there is no run in .: it has no manifest.json. Check the folder's name"),
+        (("trace", "--average", "r", "--samples", "3", "--no-bos"), "leave out --samples and --bos. What was traced"),
+        (("trace", "--facts", "atlas", "--out", "r", "--top", "2"), "leave out --top, which is for one"),
+        (("trace", "-s", "x", "-t", "{} is", "--count", "2", "--all"), "--count and --all are for --facts; leave out"),
         (("trace", "--average", "r", "--facts", "atlas"), "--average reads traces that are there; leave out --facts"),
         (("trace", "--average", "r", "--subject", "x"), "--average reads traces that are there"),
-        (("trace", "--facts", "atlas", "--out", "r", "--target", "x"), "--facts names the facts; leave out --subject"),
+        (("trace", "--facts", "atlas", "--out", "r", "--target", "x"), "--facts is for many facts; leave out --target"),
         (("trace", "-s", "x", "-t", "{} is", "--whole-target"), "--whole-target is for --facts"),
         (("trace", "-s", "x", "-t", "{} is", "--layers", "a"), "--layers takes whole numbers"),
     ],

@@ -146,3 +146,21 @@ def test_what_a_moment_remembers_of_an_edit_is_left_alone_by_the_next(gpt2: Any)
     moved = [float((first.keys[1] @ edit.deltas[1, "W_out"].dense()).norm()) for edit in (plain, kept)]
     assert moved[1] < 0.2 * moved[0]
     assert kept.provenance["metric"]["1"]["kind"] == "conditioned"
+
+
+def test_a_residual_is_spread_evenly_where_nothing_answers_to_the_edits(fresh_model: Any, gpt2_case: Case) -> None:
+    # With nothing but the edits written above the first edited MLP, what a layer writes arrives at the last as it is.
+    model = fresh_model(gpt2_case)
+    with torch.no_grad():
+        for layer in LAYERS:
+            for weight in (model.blocks[layer].mlp.W_out, model.blocks[layer].mlp.b_out):
+                weight.zero_()
+            if layer > 0:
+                for weight in (model.blocks[layer].attn.W_O, model.blocks[layer].attn.b_O):
+                    weight.zero_()
+    settings = {"value": ValueSettings(steps=4, clamp=0.75), "contexts": ("",)}
+    edit = EMMET(LAYERS, **settings).edit(model, REQUESTS, moments=moments_of(model))
+    for told in edit.provenance["diagnostics"]:
+        whole = told["missing"]["0"]
+        assert whole == pytest.approx(told["delta_norm"], rel=1e-9)
+        assert [told["missing"][str(layer)] / whole for layer in LAYERS] == pytest.approx([1, 2 / 3, 1 / 3], rel=1e-6)

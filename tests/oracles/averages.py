@@ -103,15 +103,17 @@ def layer_effects_by_loop(fact: Numbers, layer: int, high: str) -> tuple[float, 
     return max(max(0.0, value / gap) for value in here), max(here), last, last / gap
 
 
-def peak_layers_by_loop(facts: list[Numbers]) -> list[int]:
-    """How many facts have their largest absolute effect at each layer; ties count at each."""
+def peak_layers_by_loop(facts: list[Numbers], role: str | None = None) -> list[int]:
+    """How many facts have their largest effect at each layer, at tokens of `role` or (None) from the subject on; ties
+    count at each.
+    """
     counts = [0] * len(facts[0].scores)
     for fact in facts:
         cells = {
             (pos, layer): fact.scores[layer][pos] - fact.corrupted
             for layer in range(len(fact.scores))
             for pos in range(fact.span[0], fact.n_positions)
-            if not isnan(fact.scores[layer][pos])
+            if not isnan(fact.scores[layer][pos]) and (role is None or has_role(pos, role, fact.span, fact.n_positions))
         }
         best = {layer for (_, layer), value in cells.items() if value == max(cells.values())}
         for layer in best:

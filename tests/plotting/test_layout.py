@@ -32,6 +32,13 @@ ODD = "costs $5_ and $x^\n<b>{bold}</b> %{x}"
 TOKENS = ("<b>bold", " $x_$", "$ &", "\n", "  ", "</b>", "a" * 60)
 
 
+def counted(n: int) -> pd.DataFrame:
+    """Average effects with the longest labels, and one effect that the colours do not reach."""
+    effects = six_roles(n).assign(n_facts=110)
+    effects.loc[2, "effect"] = -0.03
+    return effects
+
+
 def odd_trace(n_layers: int) -> Any:
     result = made_up_trace(n_layers=n_layers, tokens=TOKENS, span=(1, 2), answer=" $5^\n", target="$5^")
     settings = dataclasses.replace(
@@ -43,12 +50,12 @@ def odd_trace(n_layers: int) -> Any:
 PICTURES: dict[str, Callable[[int, str], Any]] = {
     "trace": lambda n, backend: plot_trace(three_traces(n), backend=backend),  # pyright: ignore
     "odd trace": lambda n, backend: plot_trace({ODD: odd_trace(n)}, backend=backend),  # pyright: ignore
-    "average": lambda n, backend: plot_average(six_roles(n), title=ODD, measure=ODD, backend=backend),  # pyright: ignore
+    "average": lambda n, backend: plot_average(counted(n), title=ODD, measure=ODD, backend=backend),  # pyright: ignore
     "average of one kind": lambda n, backend: plot_average(
-        six_roles(n).query("kind == 'attn'").replace("further", ODD), title=ODD, backend=backend
+        counted(n).query("kind == 'attn'").replace("further", ODD), title=ODD, backend=backend
     ),  # pyright: ignore
     "average heat map": lambda n, backend: plot_average_heatmap(
-        six_roles(n).replace("further", ODD), title=ODD, measure=ODD, backend=backend
+        counted(n).replace("further", ODD), title=ODD, measure=ODD, backend=backend
     ),  # pyright: ignore
     "severed": lambda n, backend: plot_severed(made_up_severed(n), title=ODD, measure=ODD, backend=backend),  # pyright: ignore
     "peaks": lambda n, backend: plot_peak_layers(made_up_peaks(n), title=ODD, band=(0, 2), line=3, backend=backend),  # pyright: ignore

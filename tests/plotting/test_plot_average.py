@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from lens_rome.plotting import PlotError, plot_average
-from tests.plotting.synthetic import made_up_effects
+from lens_rome.tracing import ROLE_NAMES
+from lens_rome.tracing import ROLES as ALL_ROLES
+from tests.plotting.synthetic import made_up_effects, six_roles
 
 ROLES = ["subject_first", "subject_last", "after_subject", "last"]
 LEGEND = ["first subject token", "last subject token", "first token after the subject", "last token"]
@@ -23,10 +25,9 @@ def test_lines_show_the_effects_of_each_role_in_order_of_layer(shuffled: bool) -
     given = effects
     if shuffled:  # rows of one role in the order of descending layer
         given = effects.iloc[::-1].sort_values("kind", key=lambda c: c.map(KINDS.index), kind="stable")
-    roles = ROLES[::-1] if shuffled else ROLES
     figure = plot_average(given)
     for axis, kind in zip(figure.axes, KINDS, strict=True):
-        for line, role in zip(curves(axis), roles, strict=True):
+        for line, role in zip(curves(axis), ROLES, strict=True):
             rows = effects[(effects["kind"] == kind) & (effects["role"] == role)]
             np.testing.assert_array_equal(line.get_xdata(), rows["layer"])
             np.testing.assert_array_equal(line.get_ydata(), rows["effect"])
@@ -57,15 +58,57 @@ def test_a_role_keeps_its_style_where_another_is_missing() -> None:
     assert [line.get_color() for line in partial] == [line.get_color() for line in full[1:]]
 
 
+LOOKS = ("get_color", "get_marker", "get_linestyle")
+
+
+def looks(effects: pd.DataFrame) -> dict[str, list[Any]]:
+    """Colour, marker and line of each line of the first panel, by the name in the legend."""
+    figure = plot_average(effects)
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    lines = [[getattr(line, look)() for look in LOOKS] for line in curves(figure.axes[0])]
+    return dict(zip(names, lines, strict=True))
+
+
+def test_each_of_the_papers_roles_looks_the_same_whatever_others_are_there() -> None:
+    effects = six_roles().drop(columns="n")
+    every = looks(effects)
+    assert list(every) == [ROLE_NAMES[role] for role in ALL_ROLES]
+    assert len({tuple(look) for look in every.values()}) == 6
+    assert all(len({look[cue] for look in every.values()}) == 6 for cue in (0, 1))
+    for chosen in (["last", "subject_last"], ["further", "subject_middle", "last"], ["subject_first", "my own"]):
+        some = looks(effects.replace({"role": {"after_subject": "my own"}}).query("role in @chosen"))
+        assert all(look == every[name] for name, look in some.items() if name != "my own")
+        assert len({tuple(look) for look in some.values()}) == len(chosen)
+
+
+def test_roles_of_ones_own_take_what_is_left_in_order_of_their_names() -> None:
+    effects = six_roles().drop(columns="n")
+    own = effects.replace({"role": {"last": "a", "further": "b"}})
+    every, found = looks(effects), looks(own)
+    assert found["a"][0] == "#000000" and found["b"] == every["further tokens"]
+    assert looks(own.iloc[::-1]) == found
+
+
+def test_the_legend_says_over_how_many_tokens_of_how_many_facts() -> None:
+    effects = six_roles().assign(n_facts=lambda frame: frame["n"].clip(upper=110))
+    names = list(looks(effects[effects["role"].isin(["subject_last", "subject_middle", "further"])]))
+    assert names == [
+        "middle subject tokens (95 facts)",
+        "last subject token (120 tokens of 110 facts)",
+        "further tokens (301 tokens of 110 facts)",
+    ]
+    assert "n = 301" in list(looks(six_roles()))[4]
+
+
 def test_titles_say_what_was_averaged_restored_and_what_the_bands_are() -> None:
     figure = plot_average(made_up_effects(), title="120 facts of the atlas")
     text = " ".join(figure.get_suptitle().split())
     assert "Average indirect effect of restoring one site at one token: 120 facts of the atlas" in text
     assert "Bands: 95% confidence interval." in text
     assert [axis.get_title() for axis in figure.axes] == [
-        "residual",
-        "MLP output, window of 3 layers",
-        "attention output, window of 3 layers",
+        "hidden states",
+        "MLP outputs, window of 3 layers",
+        "attention outputs, window of 3 layers",
     ]
 
 
@@ -130,7 +173,7 @@ def test_plotly_titles_say_the_same() -> None:
     )
     assert page.layout.yaxis.title.text == "average indirect effect<br>(change of log p(answer), nats)"
     assert [note.text for note in page.layout.annotations] == [
-        "residual",
-        "MLP output, window of 3 layers",
-        "attention output, window of 3 layers",
+        "hidden states",
+        "MLP outputs, window of 3 layers",
+        "attention outputs, window of 3 layers",
     ]

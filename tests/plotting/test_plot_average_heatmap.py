@@ -59,6 +59,18 @@ def test_counts_that_differ_between_layers_or_kinds_are_given_as_a_range() -> No
     assert labels[-1] == "last token (n = 80 to 120)"
 
 
+def test_labels_name_tokens_and_facts_where_the_frame_tells_them() -> None:
+    effects = six_roles().assign(n_facts=118)
+    effects.loc[effects["role"].eq("after_subject") & effects["layer"].eq(3), ["n", "n_facts"]] = 100
+    effects.loc[effects["role"].eq("last"), ["n", "n_facts"]] = 1
+    labels = [label.get_text() for label in panels(plot_average_heatmap(effects))[0].get_yticklabels()]
+    assert labels[3:] == [
+        "first token after the subject (100 to 118 facts)",
+        "further tokens (301 tokens of 118 facts)",
+        "last token (1 fact)",
+    ]
+
+
 def test_all_panels_share_one_scale_from_no_effect_to_the_largest() -> None:
     effects = six_roles()
     figure = plot_average_heatmap(effects)
@@ -78,12 +90,36 @@ def test_effects_below_zero_are_dark_where_they_are_lowest() -> None:
     assert mesh.get_cmap().name == "Purples_r"
 
 
+def bar_labels(figure: Any) -> list[str]:
+    return [" ".join(axis.get_ylabel().split()) for axis in figure.axes if not axis.get_title()]
+
+
 def test_small_effects_of_the_other_sign_are_announced_by_the_colour_bar() -> None:
     effects = six_roles()
-    effects.loc[5, "effect"] = -0.1
+    effects.loc[5, "effect"] = -0.04
     figure = plot_average_heatmap(effects)
     assert panels(figure)[0].collections[0].colorbar.extend == "min"
     assert panels(figure)[1].collections[0].colorbar.extend == "neither"
+    label = "average indirect effect (change of p(answer))"
+    assert bar_labels(figure) == [f"{label} (below 0 drawn as 0; lowest -0.040)", label, label]
+    page: Any = plot_average_heatmap(effects, backend="plotly")
+    assert "lowest -0.040" in page.data[0].colorbar.title.text and "lowest" not in page.data[1].colorbar.title.text
+    columns = ["effect", "low", "high"]
+    effects[columns] = -effects[["effect", "high", "low"]].to_numpy()
+    assert "(above 0 drawn as 0; highest +0.040)" in bar_labels(plot_average_heatmap(effects))[0]
+
+
+def test_effects_of_both_signs_have_zero_in_the_middle_of_the_colours() -> None:
+    effects = six_roles()
+    effects.loc[5, "effect"] = -0.1
+    figure, largest = plot_average_heatmap(effects), effects["effect"].max()
+    for axis in panels(figure):
+        mesh = axis.collections[0]
+        assert mesh.get_clim() == (-largest, largest) and mesh.get_cmap().name == "RdBu"
+        assert mesh.colorbar.extend == "neither"
+    assert not any("drawn as" in label for label in bar_labels(figure))
+    page: Any = plot_average_heatmap(effects, backend="plotly")
+    assert {(heatmap.zmin, heatmap.zmax) for heatmap in page.data} == {(-largest, largest)}
 
 
 def test_titles_and_bars_say_what_was_averaged_restored_and_measured() -> None:
@@ -91,9 +127,9 @@ def test_titles_and_bars_say_what_was_averaged_restored_and_measured() -> None:
     text = " ".join(figure.get_suptitle().split())
     assert text == "Average indirect effect of restoring one site at one token: 120 facts"
     assert [axis.get_title() for axis in panels(figure)] == [
-        "residual",
-        "MLP output, window of 3 layers",
-        "attention output, window of 3 layers",
+        "hidden states",
+        "MLP outputs, window of 3 layers",
+        "attention outputs, window of 3 layers",
     ]
     bars = {" ".join(axis.get_ylabel().split()) for axis in figure.axes if not axis.get_title()}
     assert bars == {"average indirect effect (change of log p(answer), nats)"}

@@ -60,6 +60,19 @@ def test_a_band_covers_its_layers_whole_and_a_line_stands_in_the_middle_of_its_o
     assert "Shaded: layers 4 to 9. Dashed line: layer 6." in page.layout.title.text
 
 
+@pytest.mark.parametrize(
+    ("columns", "statement"),
+    [
+        ({"kind": "mlp"}, "effect of MLP outputs, fact by fact"),
+        ({"kind": "resid", "role": "subject_last"}, "effect of hidden states at the last subject token, fact by fact"),
+        ({"kind": "attn", "role": "pooled"}, "of attention outputs, over all tokens from the subject on, fact by fact"),
+    ],
+)
+def test_the_title_says_of_which_states_at_which_token(columns: dict[str, str], statement: str) -> None:
+    figure = plot_peak_layers(made_up_peaks().assign(**columns), title="40 facts")
+    assert " ".join(figure.get_suptitle().split()).endswith(f"{statement}: 40 facts")
+
+
 def test_nothing_is_said_of_marks_that_were_not_asked_for() -> None:
     figure = plot_peak_layers(made_up_peaks(), title="MLP outputs, 40 facts")
     text = " ".join(figure.get_suptitle().split())

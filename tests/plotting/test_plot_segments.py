@@ -40,7 +40,7 @@ def test_no_effect_is_palest_and_the_largest_darkest() -> None:
 def test_title_and_bar_say_which_statistic_of_what(statistic: str, word: str) -> None:
     figure = plot_segments(made_up_segments(), statistic=statistic, kind="mlp", title="one prompt", measure="logit")
     text = " ".join(figure.get_suptitle().split())
-    assert text == f"{word} indirect effect of restoring the MLP output over the tokens of each segment: one prompt"
+    assert text == f"{word} indirect effect of restoring MLP outputs over the tokens of each segment: one prompt"
     assert " ".join(figure.axes[1].get_ylabel().split()) == f"indirect effect, {statistic} (change of logit)"
 
 

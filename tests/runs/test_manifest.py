@@ -81,18 +81,34 @@ def test_another_kind_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "ids", [IDS[:-1], [*IDS, "one more"], [*IDS[:-1], "other"], IDS[::-1], [*IDS[:-2], IDS[-1], IDS[-2]]]
+    ("ids", "message"),
+    [
+        (IDS[:-1], "30 facts are there, 29 were asked for"),
+        ([*IDS, "one more"], "30 facts are there, 31 were asked for"),
+        ([*IDS[:-1], "other"], "its 30 facts are others, or in another order"),
+        (IDS[::-1], "its 30 facts are others, or in another order"),
+        ([*IDS[:-2], IDS[-1], IDS[-2]], "its 30 facts are others, or in another order"),
+    ],
 )
-def test_another_list_or_order_of_ids_is_refused(tmp_path: Path, ids: list[str]) -> None:
+def test_another_list_or_order_of_ids_is_refused(tmp_path: Path, ids: list[str], message: str) -> None:
     open_run(tmp_path)
-    with pytest.raises(RunError, match=f"over 30 ids, asked was for {len(ids)} that .* same ids in the same order"):
-        open_run(tmp_path, ids)
+    with pytest.raises(RunError, match=rf"another run: {message}\. Nothing was written.*or use the same facts and"):
+        Run.open(tmp_path, "trace", SETTINGS, ids=ids, what="facts")
 
 
 def test_ids_that_only_look_alike_when_joined_are_different(tmp_path: Path) -> None:
     open_run(tmp_path, ["a", "b, c"])
-    with pytest.raises(RunError, match="same ids"):
+    with pytest.raises(RunError, match="2 ids are others"):
         open_run(tmp_path, ["a, b", "c"])
+
+
+def test_digests_are_not_shown_and_those_of_the_ids_not_named_twice(tmp_path: Path) -> None:
+    there, asked = ({"facts": letter * 64, "weights": f"sha256 {letter * 64}"} for letter in "ab")
+    Run.open(tmp_path, "trace", there, ids=IDS)
+    with pytest.raises(RunError, match=r"another run: other facts; other weights\. Nothing"):
+        Run.open(tmp_path, "trace", asked, ids=IDS, what="facts")
+    with pytest.raises(RunError, match=r"another run: 30 facts are there, 29 were asked for; other weights\. Nothing"):
+        Run.open(tmp_path, "trace", asked, ids=IDS[1:], what="facts")
 
 
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"bytes", object()], ids=lambda value: type(value).__name__)
@@ -179,8 +195,9 @@ def test_a_read_only_run_can_be_opened_and_read_but_not_continued(tmp_path: Path
 
 
 def test_reading_where_no_run_is_fails_and_makes_nothing(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(RunError, match=r"no run in .* Check the folder's name"):
+    whys = {tmp_path: r"it has no manifest\.json", tmp_path / "missing": "there is no such folder"}
+    for folder, why in whys.items():
+        with pytest.raises(RunError, match=f"no run in {folder}: {why}. Check the folder's name"):
             Run.read(folder, "trace")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,11 +15,12 @@ WIDTH = {"gpt2": 128, "gptj": 128, "neox": 96, "llama": 80}
 
 def test_every_site_is_a_hook_point_of_its_width(any_model: Any, any_case: Case) -> None:
     surface = as_surface(any_model)
-    kinds = [kind for kind in SITE_KINDS if kind != "resid_mid" or not surface.parallel]
+    absent = {"resid_mid": surface.parallel, "pre": any_case.architecture == "llama"}
+    kinds = [kind for kind in SITE_KINDS if not absent.get(kind)]
     sites = [Site(1, kind) for kind in kinds]
     found = surface.read(torch.arange(6)[None], sites)
     for site in sites:
-        width = WIDTH[any_case.architecture] if site.kind == "key" else 32
+        width = WIDTH[any_case.architecture] if site.kind in ("pre", "key") else 32
         # The heads of `z` stand apart or, on raw bridges, side by side.
         assert found[site].flatten(2).shape == (1, 6, width), site
 
@@ -47,3 +48,9 @@ def test_parallel_blocks_have_no_resid_mid(raw_model: Any, raw_case: Case) -> No
     else:
         with pytest.raises(SurfaceError, match=r"it has no resid_mid\. Use resid_pre"):
             surface.hook_name(Site(1, "resid_mid"))
+
+
+@pytest.mark.parametrize("surface", ["hooked", "bridge"])
+def test_a_gated_mlp_has_no_value_before_its_nonlinearity(shared_model: Any, surface: str) -> None:
+    with pytest.raises(SurfaceError, match="has no value before a nonlinearity"):
+        as_surface(shared_model(Case("llama", surface))).hook_name(Site(1, "pre"))

@@ -1,7 +1,5 @@
-"""Averages over many traces: equal to plain loops, with bands that hold what they promise."""
+"""Averages over many traces: equal to plain loops, and they say over what they are."""
 
-import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,6 @@ import pytest
 from lens_rome.errors import TraceError
 from lens_rome.tracing.average import average_effects
 from lens_rome.tracing.average_result import AverageEffects
-from lens_rome.tracing.bands import draw_facts, normal_band
 from lens_rome.tracing.comparable import comparable_traces, gain_sign
 from lens_rome.tracing.roles import ROLES
 from lens_rome.tracing.trace_set import TraceSet
@@ -40,102 +37,9 @@ def test_effects_and_counts_equal_the_plain_loop_in_every_kind_role_and_layer(se
             for layer in range(5):
                 n, effect = oracle.average_by_loop(facts, role, layer, weighting)
                 assert average.n[row, layer] == n
+                of = sum(bool(oracle.tokens_by_loop([fact], role, layer)) for fact in facts)
+                assert average.n_facts[row, layer] == of
                 assert_same(average.effect[row, layer], effect)
-
-
-def test_normal_bands_equal_the_plain_formula() -> None:
-    traces = random_set(2)
-    average = average_effects(traces).of_kind("mlp")
-    for row, role in enumerate(ROLES):
-        for layer in range(5):
-            own = [effect for _, effect in oracle.tokens_by_loop(numbers_of(traces, "mlp"), role, layer)]
-            low, high = oracle.normal_band_by_loop(own)
-            assert_same(average.low[row, layer], low)
-            assert_same(average.high[row, layer], high)
-
-
-@pytest.mark.parametrize("weighting", ["token", "released"])
-def test_bootstrap_bands_equal_averages_of_facts_drawn_one_by_one(weighting: str) -> None:
-    traces = random_set(3, ("mlp",))
-    average = average_effects(traces, band="bootstrap", weighting=weighting, draws=100, seed=5).of_kind("mlp")
-    redrawn = oracle.redrawn_facts(numbers_of(traces, "mlp"), 100, 5)
-    for row, role in enumerate(ROLES):
-        for layer in (0, 3):
-            low, high = oracle.bootstrap_by_loop(redrawn, role, layer, weighting)
-            assert_same(average.low[row, layer], low)
-            assert_same(average.high[row, layer], high)
-
-
-@pytest.mark.parametrize("band", ["normal", "bootstrap"])
-def test_total_effects_are_means_over_facts_with_bands(band: str) -> None:
-    traces = random_set(4, ("mlp",))
-    facts = numbers_of(traces, "mlp")
-    average = average_effects(traces, band=band, draws=100).of_kind("mlp")
-    clean, corrupted = [fact.clean for fact in facts], [fact.corrupted for fact in facts]
-    total = [here - there for here, there in zip(clean, corrupted, strict=True)]
-    for found, values in ((average.clean, clean), (average.corrupted, corrupted), (average.total_effect, total)):
-        assert_same(found.mean, sum(values) / len(values))
-        assert found.n == len(facts) and found.low < found.mean < found.high
-        if band == "normal":
-            assert_same(found.low, oracle.normal_band_by_loop(values)[0])
-            assert_same(found.high, oracle.normal_band_by_loop(values)[1])
-
-
-def test_both_weightings_agree_where_every_fact_has_one_token_of_the_role_and_differ_elsewhere() -> None:
-    rng = np.random.default_rng(0)
-    traces = set_of(*(random_trace(rng, place) for place in [((1, 3), 6), ((2, 7), 10), ((1, 6), 14)]))
-    own, released = (average_effects(traces, weighting=weighting).of_kind("mlp") for weighting in ("token", "released"))
-    single = [ROLES.index(role) for role in ("subject_first", "subject_last", "after_subject", "last")]
-    many = [ROLES.index(role) for role in ("subject_middle", "further")]
-    np.testing.assert_allclose(own.effect[single], released.effect[single], rtol=0, atol=1e-14)
-    assert (abs(own.effect[many] - released.effect[many]) > 1e-3).all()
-
-
-def test_all_kinds_of_the_same_facts_are_drawn_alike() -> None:
-    one = random_set(6, ("mlp",))
-    both = TraceSet(
-        {
-            name: {"mlp": found["mlp"], "attn": replace(found["mlp"], settings=settings("attn"))}
-            for name, found in one.traces.items()
-        }
-    )
-    found = average_effects(both, band="bootstrap", draws=100)
-    np.testing.assert_array_equal(found.of_kind("mlp").low, found.of_kind("attn").low)
-    again = average_effects(both, band="bootstrap", draws=100, seed=1)
-    assert not np.array_equal(found.of_kind("mlp").low, again.of_kind("mlp").low, equal_nan=True)
-    np.testing.assert_array_equal(found.of_kind("mlp").effect, again.of_kind("mlp").effect)
-    assert (draw_facts(18, 100, 0).sum(1) == 18).all()
-
-
-def coverage(average: Any, role: str, truth: float) -> float:
-    row = ROLES.index(role)
-    return float(((average.low[row] <= truth) & (truth <= average.high[row])).mean())
-
-
-@pytest.mark.parametrize("band", ["normal", "bootstrap"])
-def test_bands_of_independent_normal_effects_hold_the_truth_in_about_95_percent(band: str) -> None:
-    # 1000 intervals (20 sets of 40 facts, 50 independent layers): their share has a standard error of 0.7%; a
-    # normal quantile with 40 samples gives 94.3%, the percentile bootstrap a little less.
-    rng = np.random.default_rng(1)
-    shares = []
-    for _ in range(20):
-        facts = [made_of(rng.normal(0.5, 0.2, (50, 3)), 0.2, (1, 2)) for _ in range(40)]
-        average = average_effects(set_of(*facts), band=band, draws=400).of_kind("mlp")
-        shares.append(coverage(average, "subject_last", 0.3))
-    assert 0.92 < np.mean(shares) < 0.97
-
-
-def test_only_the_bootstrap_holds_where_tokens_of_one_fact_are_alike() -> None:
-    rng = np.random.default_rng(2)
-    shares: dict[str, list[float]] = {"normal": [], "bootstrap": []}
-    for _ in range(10):
-        alike = rng.normal(0.5, 0.2, (40, 50, 1)) + rng.normal(0, 0.02, (40, 50, 9))
-        traces = set_of(*(made_of(scores, 0.2, (0, 1)) for scores in alike))
-        for band, found in shares.items():
-            average = average_effects(traces, band=band, draws=400).of_kind("mlp")
-            found.append(coverage(average, "further", 0.3))
-    assert np.mean(shares["normal"]) < 0.7  # seven tokens a fact: bands shorter by √7
-    assert 0.9 < np.mean(shares["bootstrap"]) < 0.97
 
 
 def test_known_only_averages_facts_whose_answer_is_their_target() -> None:
@@ -148,28 +52,38 @@ def test_known_only_averages_facts_whose_answer_is_their_target() -> None:
         average_effects(set_of(unknown), known_only=True)
 
 
-@pytest.mark.parametrize("band", ["normal", "bootstrap"])
-def test_a_single_fact_has_means_and_no_bands(band: str) -> None:
-    trace = random_trace(np.random.default_rng(0), ((1, 3), 5))
-    average = average_effects(set_of(trace), band=band, draws=100).of_kind("mlp")
-    row = ROLES.index("subject_last")
-    np.testing.assert_allclose(average.effect[row], trace.indirect_effects[:, 2].numpy(), atol=1e-15)
-    assert np.isnan(average.low).all() and np.isnan(average.high).all() and math.isnan(average.total_effect.low)
-
-
 def test_the_data_frame_has_a_row_for_each_role_and_layer_with_tokens() -> None:
     traces = random_set(7)
     found = average_effects(traces)
     frame: Any = found.to_dataframe()
-    assert list(frame.columns) == ["kind", "window", "layer", "role", "n", "effect", "low", "high"]
+    assert list(frame.columns) == ["kind", "window", "layer", "role", "n", "n_facts", "effect", "low", "high"]
     assert len(frame) == sum((average.n > 0).sum() for average in found.averages) == 3 * 6 * 5
     row = frame[(frame.kind == "mlp") & (frame.role == "further") & (frame.layer == 2)].iloc[0]
     average, at = found.of_kind("mlp"), (ROLES.index("further"), 2)
-    expected = (average.n[at], average.effect[at], average.low[at], average.high[at], 3)
-    assert (row.n, row.effect, row.low, row.high, row.window) == expected
+    expected = (average.n[at], average.n_facts[at], average.effect[at], average.low[at], average.high[at], 3)
+    assert (row.n, row.n_facts, row.effect, row.low, row.high, row.window) == expected
     assert frame["effect"].notna().all() and set(frame[frame.kind == "resid"].window) == {1}
     short = average_effects(set_of(random_trace(np.random.default_rng(0), ((1, 4), 4)))).to_dataframe()
     assert set(short.role) == {"subject_first", "subject_middle", "subject_last", "last"}
+
+
+def test_counts_name_tokens_and_facts_and_tell_roles_that_were_traced_in_part() -> None:
+    rng = np.random.default_rng(0)
+    longer, shorter = (random_trace(rng, place) for place in (((1, 5), 9), ((1, 2), 3)))
+    average = average_effects(set_of(longer, shorter)).of_kind("mlp")
+    assert average.n_tokens.tolist() == [2, 2, 2, 2, 2, 2]
+    assert average.counted("subject_last", 0) == "2 facts" and average.counted("further", 0) == "2 tokens of 1 fact"
+    assert all(average.is_whole(role) for role in ROLES)
+    # Traced at the last subject token and the last token: in the shorter prompt these have other roles too.
+    chosen = []
+    for result, positions in ((longer, [4, 8]), (shorter, [1, 2])):
+        scores = np.full(result.scores.shape, np.nan)
+        scores[:, positions] = 0.5
+        chosen.append(made_of(scores, 0.2, result.subject_span))
+    average = average_effects(set_of(*chosen)).of_kind("mlp")
+    assert [role for role in ROLES if average.is_whole(role)] == ["subject_last", "last"]
+    assert average.counted("after_subject", 0) == average.counted("subject_first", 0) == "1 fact"
+    assert average.counted("further", 0) == "0 facts"
 
 
 def test_the_summary_has_three_rows_a_kind() -> None:
@@ -210,7 +124,7 @@ def test_the_repr_says_what_was_averaged_how_and_where_it_peaks() -> None:
     assert "AverageEffects(token weighting, 95% bands: normal)" in text
     assert "mlp, window 3, 4 samples, noise 3σ = 0.2: 3 facts" in text
     assert "prob: clean 0.900, corrupted 0.200, average total effect 0.700 [0.700, 0.700]" in text
-    assert "subject_last: peak at layer 1, +0.500 [+0.500, +0.500]" in text and "subject_middle" not in text
+    assert "subject_last (3 facts): peak at layer 1, +0.500 [+0.500, +0.500]" in text and "subject_middle" not in text
     assert "bootstrap over facts, known facts only" in repr(
         average_effects(set_of(made_of(np.ones((2, 3)), 0.2, (1, 2))), band="bootstrap", known_only=True)
     )
@@ -290,9 +204,3 @@ def test_asking_for_what_was_not_averaged_is_refused() -> None:
         found.peak("mlp", "middle")
     with pytest.raises(TraceError, match=r"the set has no traces of kind 'attn', only mlp\. Trace that kind too"):
         comparable_traces(set_of(random_trace(np.random.default_rng(0), PLACES[0])), "attn")
-
-
-def test_a_normal_band_of_fewer_than_two_samples_is_nan() -> None:
-    low, high = normal_band(np.array([[1.0, 1.0, np.nan], [3.0, np.nan, np.nan]]))
-    np.testing.assert_allclose(low, [2 - 1.96, np.nan, np.nan])
-    np.testing.assert_allclose(high, [2 + 1.96, np.nan, np.nan])

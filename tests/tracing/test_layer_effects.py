@@ -8,6 +8,7 @@ import pytest
 
 from lens_rome.errors import TraceError
 from lens_rome.tracing.layer_effects import concentrated, layer_effects, peak_layers
+from lens_rome.tracing.roles import ROLES
 from tests.oracles import averages as oracle
 from tests.tracing.random_traces import (
     PLACES,
@@ -70,18 +71,26 @@ def test_without_a_gap_the_share_is_nan_and_the_absolute_effect_stays() -> None:
     assert frame["effect_abs"][0] == pytest.approx(0.2)
 
 
-def test_peak_layers_equal_the_plain_loop_ties_counted_at_each_layer() -> None:
+@pytest.mark.parametrize("role", [*ROLES, "pooled"])
+def test_peak_layers_equal_the_plain_loop_at_each_role_and_pooled(role: str) -> None:
     traces = random_set(3, untraced=0.3)
-    found = peak_layers(traces, "attn")
-    facts = numbers_of(traces, "attn")
-    assert list(found.columns) == ["layer", "count", "share"] and list(found["layer"]) == list(range(5))
-    traced = [f for f in facts if any(not math.isnan(x) for row in f.scores for x in row[f.span[0] :])]
-    assert list(found["count"]) == oracle.peak_layers_by_loop(traced)
+    found = peak_layers(traces, "attn", role=role)
+    assert list(found.columns) == ["kind", "role", "layer", "count", "share"] and list(found["layer"]) == list(range(5))
+    assert set(found["kind"]) == {"attn"} and set(found["role"]) == {role}
+    expected = oracle.peak_layers_by_loop(numbers_of(traces, "attn"), None if role == "pooled" else role)
+    assert list(found["count"]) == expected and sum(expected) > 0
     assert found["share"].to_numpy().sum() == pytest.approx(1)
+
+
+def test_peaks_are_those_of_the_last_subject_token_unless_asked_otherwise_and_ties_count_at_each_layer() -> None:
     scores = np.full((3, 3), 0.3)
     scores[[0, 2], [1, 2]] = 0.8
-    tied = peak_layers(set_of(made_of(scores, 0.2, (1, 2)), made_of(scores[::-1] * [1, 1, 0.5], 0.2, (1, 2))))
-    assert list(tied["count"]) == [1, 0, 2] and list(tied["share"]) == [0.5, 0, 1]
+    tied = set_of(made_of(scores, 0.2, (1, 2)), made_of(scores[::-1] * [1, 1, 0.5], 0.2, (1, 2)))
+    pooled = peak_layers(tied, role="pooled")
+    assert list(pooled["count"]) == [1, 0, 2] and list(pooled["share"]) == [0.5, 0, 1]
+    assert list(peak_layers(tied)["count"]) == [1, 0, 1] and set(peak_layers(tied)["role"]) == {"subject_last"}
+    flat = peak_layers(set_of(made_of(np.full((3, 3), 0.3), 0.2, (1, 2))))
+    assert list(flat["count"]) == [1, 1, 1] and list(flat["share"]) == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("share", "at_most"), [(0.5, 3), (0.8, 1), (0.95, 0), (1.0, 0)])
@@ -134,7 +143,11 @@ def test_traces_without_a_cell_from_the_subject_on_have_no_peak() -> None:
     traces = set_of(made_of(scores, 0.2, (1, 2)))
     assert layer_effects(traces).empty
     with pytest.raises(TraceError, match=r"no mlp trace has a traced cell from the subject on\. Trace those positions"):
+        peak_layers(traces, role="pooled")
+    with pytest.raises(TraceError, match=r"no mlp trace has a traced cell of role 'subject_last'\. Trace those"):
         peak_layers(traces)
+    with pytest.raises(TraceError, match=r"unknown role 'all'; choose one of subject_first, .*, last, pooled"):
+        peak_layers(traces, role="all")
 
 
 @pytest.mark.parametrize("function", [layer_effects, peak_layers, concentrated])

@@ -43,7 +43,7 @@ def test_saving_twice_writes_once_and_another_set_is_refused(tmp_path: Path) -> 
     TRACES.save(tmp_path / "run")
     TRACES.save(tmp_path / "run")
     assert len(list((tmp_path / "run").glob("part-*"))) == 1
-    with pytest.raises(RunError, match="other settings"):
+    with pytest.raises(RunError, match="other traces"):
         random_set(1).save(tmp_path / "run")
     with pytest.raises(RunError, match="at least one id"):
         TraceSet({}).save(tmp_path / "none")
