@@ -79,7 +79,9 @@ def edit(
     generate: Annotated[
         list[str] | None, typer.Option("--generate", help="A prompt to continue freely; repeatable.")
     ] = None,
-    tokens: Annotated[int, typer.Option("--tokens", min=0, help="Length of the free continuations.")] = 25,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=0, help="Length of the free continuations; left out: 25.")
+    ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="File to save the edit to (Edit.load reads it).")] = None,
     export: Annotated[
         Path | None, typer.Option("--export", help="New folder for the edited model as a Hugging Face checkpoint.")
@@ -99,8 +101,8 @@ def edit(
 
     Many facts in one edit: lens-rome edit --editor MEMIT --requests FILE --save edit.safetensors
     """
-    of_one = (subject, template, target_new, target_true, paraphrase, neighbor, generate)
-    asked = _asked(requests, subject, template, target_new, any(of_one))
+    of_one = (subject, template, target_new, target_true, paraphrase, neighbor, generate, tokens)
+    asked = _asked(requests, subject, template, target_new, any(given not in (None, []) for given in of_one))
     _check_places(save, export)
     chosen = EditorOptions(editor, layer, preset_name, tuple(settings or ()), trained, seed, bos).make(model)
     known = None if moments in (None, "identity") else SecondMoments.load(str(moments))
@@ -114,7 +116,7 @@ def edit(
     request = completed(loaded, asked, target_true, getattr(chosen, "prepend_bos", None))
     given = Prompts(tuple(paraphrase or ()), tuple(neighbor or ()), tuple(generate or ()))
     prompts = _together(world_prompts(loaded, request), given)
-    made, comparison = run_edit(loaded, chosen, request, known or moments, prompts, tokens)
+    made, comparison = run_edit(loaded, chosen, request, known or moments, prompts, 25 if tokens is None else tokens)
     screen = console()
     show_edit(screen, made, comparison)
     _hint(screen, loaded, request, prompts)
@@ -129,7 +131,7 @@ def _asked(
         if one:
             raise CommandError(
                 "--requests names the facts; leave out --subject, --template, --target-new, --target-true, "
-                "--paraphrase, --neighbor and --generate."
+                "--paraphrase, --neighbor, --generate and --tokens."
             )
         return read_requests(requests)
     if subject is None or template is None or target_new is None:

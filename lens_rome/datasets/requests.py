@@ -44,7 +44,7 @@ def _items(path: Path) -> Iterator[tuple[str, Any]]:
         for number, item in enumerate(_json(text, str(path)), 1):
             yield f"entry {number}", item
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at what texts may hold
         if line.strip():
             yield f"line {number}", _json(line, f"{path}, line {number},")
 

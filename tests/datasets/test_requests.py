@@ -62,6 +62,11 @@ def test_a_list_and_lines_hold_the_same_requests_in_order(tmp_path: Path) -> Non
     assert as_list[0] == EditRequest("Eiffel Tower", "The {} is in", "Rome", "Paris", "city")
 
 
+def test_a_line_ends_at_line_breaks_only(tmp_path: Path) -> None:
+    text = json.dumps({**PLAIN, "comment": "one\u2028two\x85three"}, ensure_ascii=False)
+    assert read_requests(written(tmp_path, f"{text}\r\n{text}")) == [WANTED, WANTED]
+
+
 BAD = {
     "no slot": ([PLAIN, {**PLAIN, "template": "It is in"}], "wanted.json: entry 2 is not a request: template must"),
     "a key": ([{"subject": "a", "template": "{} is"}], "entry 1 is not a request: the key 'target_new' is missing. An"),
