@@ -5,8 +5,8 @@
     python benchmarks/atlas_editors.py --mend mend.safetensors --ke ke.safetensors
 
 Records are a seeded sample of the evaluation split (no trained editor has seen their subjects). Each edit is made for
-and scored on the unedited model. The change of an edit is its Frobenius norm over all parameters it touches, in per cent
-of theirs. Trained editors come from the files that `python -m lens_rome.atlas.learned` writes.
+and scored on the unedited model. The change of an edit is its Frobenius norm over all parameters it touches, in per
+cent of theirs. Trained editors come from the files that `python -m lens_rome.atlas.learned` writes.
 """
 
 import argparse

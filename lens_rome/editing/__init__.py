@@ -6,6 +6,8 @@ from lens_rome.editing.delta import DenseDelta as DenseDelta
 from lens_rome.editing.delta import LowRankDelta as LowRankDelta
 from lens_rome.editing.delta import RowsDelta as RowsDelta
 from lens_rome.editing.edit import Edit as Edit
+from lens_rome.editing.finetune import FineTune as FineTune
+from lens_rome.editing.finetune import window_layers as window_layers
 from lens_rome.editing.key import compute_key as compute_key
 from lens_rome.editing.memit import EMMET as EMMET
 from lens_rome.editing.memit import MEMIT as MEMIT

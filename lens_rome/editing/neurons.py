@@ -49,7 +49,9 @@ class KnowledgeNeurons:
     suppress: float = 1.0
     """λ1: the old object's embedding taken away, in norms of the row."""
     promote: float = 8.0
-    """λ2: the new object's embedding added, in norms of the row. 8 is the paper's value; its code has 1 by default."""
+    """λ2: the new object's embedding added, in norms of the row. 8 is the paper's value; its code has 1 by default.
+    One vector is written whatever the position: an object of several tokens is seldom said.
+    """
     answer: str = "target_true"
     """The old object: the request's `target_true`, or `"predicted"`, the token that the model says now. Requests of
     zsRE have no true target of their own; use the second there.

@@ -2,17 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
-
 from lens_rome._typing import Model
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.objective import Objective
-from lens_rome.editing.rows import stack, target_rows
+from lens_rome.editing.rows import target_rows
+from lens_rome.editing.target_batch import target_probs
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.surface import AbstractSurface
-
-_ROWS = 64  # rows of one forward; bounds memory
 
 
 def as_requests(requests: object) -> list[EditRequest]:
@@ -40,7 +37,6 @@ def same_fact(requests: Sequence[EditRequest]) -> tuple[int, int] | None:
     return None
 
 
-@torch.no_grad()
 def target_probabilities(
     surface: AbstractSurface,
     requests: Sequence[EditRequest],
@@ -49,15 +45,7 @@ def target_probabilities(
 ) -> list[float]:
     """Joint probability of each request's target after its bare prompt, under the model as it is now."""
     rows = [row for each in requests for row in target_rows(surface, each, [""], "last", prepend_bos, objective)]
-    found: list[float] = []
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        batch = stack(surface, part)
-        logits = surface.run(batch.tokens, batch.hooks)
-        for row, said in zip(part, logits, strict=True):
-            logprobs = said[row.end : row.end + len(row.target)].double().cpu().log_softmax(-1)
-            found.append(float(logprobs.gather(-1, torch.tensor(row.target)[:, None]).sum().exp()))
-    return found
+    return target_probs(surface, rows)
 
 
 def chain(model: Model, first: Edit, second: Edit) -> Edit:

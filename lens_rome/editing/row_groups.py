@@ -86,7 +86,7 @@ class RowGroup:
         smaller.__dict__ = dict(self.__dict__)
         smaller.rows = [self.rows[i] for i in index.tolist()]
         batch = stack(self.surface, [each.row for each in smaller.rows])
-        smaller._tokens, smaller._noise = self._tokens[index], batch.hooks
+        smaller._tokens, smaller._noise = batch.tokens, batch.hooks  # both as wide as the longest row that is left
         if self._base is not None:
             smaller._base = self._base.select(index)
         smaller._place()

@@ -29,14 +29,29 @@ def live_parameter(model: Model, layer: int, name: str) -> tuple[Tensor, nn.Para
     where = f"{name} of layer {layer}" if layer != OUTSIDE else name
     if tensor is None:
         raise SurfaceError(f"the model has no live {where}: its {type(owner).__name__} has no such parameter.")
-    memory = tensor.untyped_storage().data_ptr()
-    for leaf in model.parameters():
-        if leaf.untyped_storage().data_ptr() == memory:
-            return tensor, leaf
+    holders = [leaf for leaf in model.parameters() if _holds(leaf, tensor)]
+    if holders:
+        return tensor, min(holders, key=torch.numel)
     raise SurfaceError(
         f"the model has no live {where}: what it shows there is computed from other parameters or shared among heads, "
         "so that writing to it would change nothing."
     )
+
+
+def _holds(leaf: Tensor, tensor: Tensor) -> bool:
+    """Whether a tensor lies within the memory of a leaf. The parts of a fused matrix share their storage, so that
+    this alone does not tell them apart.
+    """
+    if leaf.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr():
+        return False
+    (first, last), (start, end) = _extent(leaf), _extent(tensor)
+    return first <= start and end <= last
+
+
+def _extent(tensor: Tensor) -> tuple[int, int]:
+    """Addresses of its first and last number."""
+    span = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + span * tensor.element_size()
 
 
 def _owner(model: Model, layer: int, name: str) -> object:

@@ -5,7 +5,7 @@ code (kmeng01/rome), which differs from the paper's in weights and in where the 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,11 +15,15 @@ Hook = tuple[str, Callable[..., Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """A prompt of the optimisation: its tokens, where the subject is looked up, and the target's tokens after it."""
+    """A prompt of the optimisation: its tokens, where the subject is looked up, the target's tokens after it, and what
+    is added to the embeddings of the subject's tokens (`subject` is their half-open range).
+    """
 
     prompt: tuple[int, ...]
     lookup: int
     target: tuple[int, ...] = ()
+    subject: tuple[int, int] = (0, 0)
+    noise: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,16 @@ def row_of(
     }
     both = [*bos, *tokenizer(f"{text} {target}", add_special_tokens=False)["input_ids"]] if target else ids
     assert both[: len(ids)] == ids
-    return Row(tuple(ids), places[lookup], tuple(both[len(ids) :]))
+    return Row(tuple(ids), places[lookup], tuple(both[len(ids) :]), (inside[0], inside[-1] + 1))
+
+
+def with_noise(rows: Sequence[Row], level: float, seed: int, d_model: int) -> list[Row]:
+    """Each row with the next numbers of one stream, in the order given."""
+    stream = torch.Generator().manual_seed(seed)
+    return [
+        replace(row, noise=level * torch.randn(row.subject[1] - row.subject[0], d_model, generator=stream))
+        for row in rows
+    ]
 
 
 def value_by_loop(
@@ -74,9 +87,14 @@ def value_by_loop(
     clamp: float = 4.0,
     stop_loss: float = 0.05,
     owner_hooks: Sequence[Hook] = (),
+    erase: bool = False,
+    place: str = "hook_mlp_out",
 ) -> Outcome:
-    """δ for the value at `layer`; the first of `rows` is the bare prompt."""
-    initial = _output_at(model, layer, rows[0], owner_hooks)
+    """δ for the value at `place` of `layer`; the first of `rows` is the bare prompt. To `erase` is to minimise the
+    target's probability per token in place of its negative logarithm, and never to stop early.
+    """
+    site = f"blocks.{layer}.{place}"
+    initial = _output_at(model, site, rows[0], owner_hooks)
     delta = torch.zeros_like(initial, requires_grad=True)
     optimizer = torch.optim.Adam([delta], lr=lr)
     totals: list[float] = []
@@ -85,21 +103,21 @@ def value_by_loop(
     for step in range(steps):
         losses = []
         for row in rows:
-            logprobs = _logprobs(model, layer, row, delta, owner_hooks)
+            logprobs = _logprobs(model, site, row, delta, owner_hooks)
             first = len(row.prompt) - 1
             picked = [logprobs[first + i, token] for i, token in enumerate(row.target)]
             losses.append(-sum(picked) / len(picked))
             if step == 0 and row is rows[0]:
                 prob_before = float(sum(picked).detach().exp())
-        current = _logprobs(model, layer, kl_row, delta, owner_hooks)[kl_row.lookup]
+        current = _logprobs(model, site, kl_row, delta, owner_hooks)[kl_row.lookup]
         reference = current.detach() if reference is None else reference
         nll = sum(losses) / len(losses)
         kl = kl_factor * (current.exp() * (current - reference)).sum()
         decay = weight_decay * delta.norm() / initial.norm() ** 2
-        loss = nll + kl + decay
+        loss = (torch.exp(-nll) if erase else nll) + kl + decay
         totals.append(loss.item())
         parts.append((nll.item(), kl.item(), decay.item()))
-        if loss.item() < stop_loss or step == steps - 1:
+        if (loss.item() < stop_loss and not erase) or step == steps - 1:
             break
         (delta.grad,) = torch.autograd.grad(loss, [delta])
         optimizer.step()
@@ -129,14 +147,28 @@ def rome_by_inverse(
 
 
 @torch.no_grad()
-def _output_at(model: Any, layer: int, row: Row, owner_hooks: Sequence[Hook]) -> torch.Tensor:
+def _output_at(model: Any, site: str, row: Row, owner_hooks: Sequence[Hook]) -> torch.Tensor:
     seen: list[torch.Tensor] = []
-    hook = (f"blocks.{layer}.hook_mlp_out", lambda activation, hook: seen.append(activation))  # noqa: ARG005
-    model.run_with_hooks(torch.tensor([row.prompt]), fwd_hooks=[*owner_hooks, hook])
+    hook = (site, lambda activation, hook: seen.append(activation))  # noqa: ARG005
+    model.run_with_hooks(torch.tensor([row.prompt]), fwd_hooks=[*owner_hooks, *noise_hooks(row), hook])
     return seen[0][0, row.lookup].clone()
 
 
-def _logprobs(model: Any, layer: int, row: Row, delta: torch.Tensor, owner_hooks: Sequence[Hook]) -> torch.Tensor:
+def noise_hooks(row: Row) -> list[Hook]:
+    """What adds a row's noise to the word embeddings."""
+    if row.noise is None:
+        return []
+    noise, (first, after) = row.noise, row.subject
+
+    def add(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
+        changed = activation.clone()
+        changed[0, first:after] += noise.to(activation.dtype)
+        return changed
+
+    return [("hook_embed", add)]
+
+
+def _logprobs(model: Any, site: str, row: Row, delta: torch.Tensor, owner_hooks: Sequence[Hook]) -> torch.Tensor:
     """Log-probabilities `[pos, d_vocab]` of a full run with `delta` added at the row's lookup."""
 
     def add(activation: torch.Tensor, hook: Any) -> torch.Tensor:  # noqa: ARG001
@@ -145,5 +177,5 @@ def _logprobs(model: Any, layer: int, row: Row, delta: torch.Tensor, owner_hooks
         return activation + place[None, :, None] * delta
 
     tokens = torch.tensor([[*row.prompt, *row.target[:-1]]])
-    logits = model.run_with_hooks(tokens, fwd_hooks=[*owner_hooks, (f"blocks.{layer}.hook_mlp_out", add)])
+    logits = model.run_with_hooks(tokens, fwd_hooks=[*owner_hooks, *noise_hooks(row), (site, add)])
     return logits[0].log_softmax(-1)

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tests.oracles.editing import Row
+from tests.oracles.editing import Row, noise_hooks
 
 
 def spread_by_loop(
@@ -46,7 +46,8 @@ def _halves(values: list[torch.Tensor]) -> torch.Tensor:
 
 @torch.no_grad()
 def _seen(model: Any, layer: int, last: int, row: Row) -> tuple[torch.Tensor, torch.Tensor]:
-    _, cache = model.run_with_cache(torch.tensor([row.prompt]))
+    with model.hooks(fwd_hooks=noise_hooks(row)):
+        _, cache = model.run_with_cache(torch.tensor([row.prompt]))
     found = cache[f"blocks.{layer}.mlp.hook_post"], cache[f"blocks.{last}.hook_resid_post"]
     key, output = (each[0, row.lookup].double() for each in found)
     return key, output
