@@ -1,4 +1,4 @@
-"""The command line: `lens-rome demo`, `trace`, `edit` and `moments`, one module a command."""
+"""The command line: `lens-rome demo`, `trace`, `edit`, `edits` and `moments`, one module a command."""
 
 from typing import Annotated
 
@@ -7,6 +7,7 @@ import typer
 import lens_rome
 from lens_rome.cli.demo import demo
 from lens_rome.cli.edit import edit
+from lens_rome.cli.edits import edits
 from lens_rome.cli.moments import moments
 from lens_rome.cli.trace import trace
 from lens_rome.cli.trace_task import Command
@@ -39,6 +40,7 @@ def _about(
 
 for _command in (demo, trace, edit, moments):
     app.command(cls=Command)(_command)
+app.add_typer(edits, name="edits")
 
 
 def main() -> None:

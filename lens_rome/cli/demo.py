@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lens_rome.cli.comparison import Comparison, world_prompts
-from lens_rome.cli.edit import run_edit, write_edit
+from lens_rome.cli.edit_one import run_edit, write_edit
 from lens_rome.cli.models import ATLAS, load
 from lens_rome.cli.options import Precision, SurfaceName
 from lens_rome.cli.output import Folder

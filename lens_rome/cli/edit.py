@@ -1,53 +1,70 @@
-"""`lens-rome edit`: rewrite a fact and see what that changed."""
+"""`lens-rome edit`: rewrite one fact or many, and see what that changed."""
 
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
-import lens_rome
-from lens_rome.cli.comparison import Comparison, Prompts, compare, world_prompts
-from lens_rome.cli.models import Loaded, load
-from lens_rome.cli.options import (
-    Bos,
-    Device,
-    Dtype,
-    ModelName,
-    Out,
-    Precision,
-    SubjectName,
-    SurfaceName,
-    Template,
-)
+from lens_rome.atlas.bundled import MODEL_FOLDER
+from lens_rome.cli.comparison import Prompts, world_prompts
+from lens_rome.cli.edit_many import edit_many, show_many, write_many
+from lens_rome.cli.edit_one import completed, run_edit, write_edit
+from lens_rome.cli.editors import TRAINED, EditorOptions
+from lens_rome.cli.models import ATLAS, Loaded, load
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Out, Precision, SurfaceName
 from lens_rome.cli.output import Folder
 from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.show_edit import show_edit
 from lens_rome.cli.tables import show_files
-from lens_rome.editing import ROME, RROME, Edit, preset
-from lens_rome.errors import EditError
+from lens_rome.datasets import read_requests
+from lens_rome.editing import Edit
+from lens_rome.editing.presets import EDITORS
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoments
-from lens_rome.plotting import plot_edit
-
-EDITORS = {"ROME": ROME, "R-ROME": RROME}
 
 
 @reporting
 def edit(
-    subject: SubjectName,
-    template: Template,
-    target_new: Annotated[str, typer.Option("--target-new", "-n", help="The new object.")],
+    subject: Annotated[
+        str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")
+    ] = None,
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "--template", "-t", help="The prompt with one {} for the subject, ending right before the object."
+        ),
+    ] = None,
+    target_new: Annotated[str | None, typer.Option("--target-new", "-n", help="The new object.")] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            "--requests",
+            help="Many facts in one edit: JSON list or JSON Lines of subject, template, target_new (target_true, "
+            "relation), or CounterFact records.",
+        ),
+    ] = None,
     model: ModelName = "atlas",
     target_true: Annotated[
         str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
     ] = None,
-    editor: Annotated[str, typer.Option("--editor", help="`ROME` or `R-ROME`.")] = "ROME",
-    layer: Annotated[int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings.")] = None,
+    editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")] = "ROME",
+    layer: Annotated[
+        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME and R-ROME).")
+    ] = None,
     preset_name: Annotated[
         str | None,
         typer.Option("--preset", help="Model whose published settings to take; left out: those of --model."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting of the editor, such as weight=500 or layers=1,2,3; repeatable."),
+    ] = None,
+    trained: Annotated[
+        Path | None, typer.Option("--trained", help="File of a trained editor.", hidden=not TRAINED)
     ] = None,
     moments: Annotated[
         str | None,
@@ -62,8 +79,13 @@ def edit(
     generate: Annotated[
         list[str] | None, typer.Option("--generate", help="A prompt to continue freely; repeatable.")
     ] = None,
-    tokens: Annotated[int, typer.Option("--tokens", min=0, help="Length of the free continuations.")] = 25,
+    tokens: Annotated[
+        int | None, typer.Option("--tokens", min=0, help="Length of the free continuations; left out: 25.")
+    ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="File to save the edit to (Edit.load reads it).")] = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="New folder for the edited model as a Hugging Face checkpoint.")
+    ] = None,
     surface: SurfaceName = None,
     device: Device = "cpu",
     dtype: Dtype = Precision.float32,
@@ -76,116 +98,93 @@ def edit(
     On the atlas these prompts come from its world; elsewhere give --paraphrase, --neighbor and --generate.
 
     Example: lens-rome edit -s "Eiffel Tower" -t "The {} is in the city of" -n Rome --out out/edit
+
+    Many facts in one edit: lens-rome edit --editor MEMIT --requests FILE --save edit.safetensors
     """
-    asked = EditRequest(subject, template, target_new)  # Refuses bad texts before a model is loaded.
-    _check_save(save)
-    chosen = choose_editor(editor, layer, preset_name, model, seed, bos)
+    of_one = (subject, template, target_new, target_true, paraphrase, neighbor, generate, tokens)
+    asked = _asked(requests, subject, template, target_new, any(given not in (None, []) for given in of_one))
+    _check_places(save, export)
+    chosen = EditorOptions(editor, layer, preset_name, tuple(settings or ()), trained, seed, bos).make(model)
     known = None if moments in (None, "identity") else SecondMoments.load(str(moments))
-    folder = Folder(out) if out else None
+    ends = _Ends(save, export, Folder(out) if out else None, None if model == ATLAS else model)
     loaded = load(model, surface, device, dtype)
-    request = _request(loaded, asked, target_true, chosen.prepend_bos)
+    if isinstance(asked, list):
+        made, outcomes = edit_many(loaded, chosen, asked, known or moments)
+        show_many(console(), made, outcomes)
+        ends.keep(loaded, made, lambda folder: write_many(folder, made, outcomes))
+        return
+    request = completed(loaded, asked, target_true, getattr(chosen, "prepend_bos", None))
     given = Prompts(tuple(paraphrase or ()), tuple(neighbor or ()), tuple(generate or ()))
     prompts = _together(world_prompts(loaded, request), given)
-    made, comparison = run_edit(loaded, chosen, request, known or moments, prompts, tokens)
+    made, comparison = run_edit(loaded, chosen, request, known or moments, prompts, 25 if tokens is None else tokens)
     screen = console()
     show_edit(screen, made, comparison)
+    _hint(screen, loaded, request, prompts)
+    ends.keep(loaded, made, lambda folder: write_edit(folder, made, comparison))
+
+
+def _asked(
+    requests: Path | None, subject: str | None, template: str | None, target_new: str | None, one: bool
+) -> EditRequest | list[EditRequest]:
+    """The request of the options, or all of a file; refused before a model is loaded."""
+    if requests is not None:
+        if one:
+            raise CommandError(
+                "--requests names the facts; leave out --subject, --template, --target-new, --target-true, "
+                "--paraphrase, --neighbor, --generate and --tokens."
+            )
+        return read_requests(requests)
+    if subject is None or template is None or target_new is None:
+        raise CommandError("give --subject, --template and --target-new for one fact, or --requests for many.")
+    return EditRequest(subject, template, target_new)
+
+
+def _check_places(save: Path | None, export: Path | None) -> None:
+    """Refuse places that cannot be written before any work is done."""
+    for path in filter(None, (save, export)):
+        if not path.parent.is_dir():
+            raise CommandError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    if save is not None and save.is_dir():
+        raise CommandError(f"cannot write {save}: it is a folder. Name a file in it.")
+    if export is not None and (export.is_file() or (export.is_dir() and any(export.iterdir()))):
+        raise CommandError(f"cannot write {export}: it is not an empty folder. Name a new one.")
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Where the edit goes."""
+
+    save: Path | None
+    export: Path | None
+    folder: Folder | None
+    source: str | None
+    """The checkpoint of the model; None for the bundled one."""
+
+    def keep(self, loaded: Loaded, made: Edit, write: Callable[[Folder], None]) -> None:
+        """Save, export and write as far as asked, and say where everything is."""
+        screen = console()
+        if self.save:
+            made.save(self.save)
+            told = f"The edit is in {self.save}; Edit.load('{self.save}').applied(model) puts it in."
+            screen.print(f"\n{escape(told)}", soft_wrap=True)
+        if self.export:
+            with working("exporting", 1) as begin:
+                begin(str(self.export))
+                made.export(loaded.model, self.export, source=self.source or MODEL_FOLDER)
+            told = f"The edited model is in {self.export}; transformers and --model read it."
+            screen.print(f"\n{escape(told)}", soft_wrap=True)
+        if self.folder:
+            write(self.folder)
+            show_files(screen, self.folder)
+
+
+def _hint(screen: Console, loaded: Loaded, request: EditRequest, prompts: Prompts) -> None:
+    """What the bundled world does not know, and which prompts would tell more."""
     hint = loaded.hint(request.subject, request.template)
     if hint:
         screen.print(f"\n{escape(hint)}", style="yellow", soft_wrap=True)
     if not (prompts.paraphrases or prompts.neighbours):
         screen.print("\nGive --paraphrase and --neighbor to see how far the edit reaches.", style="dim")
-    if save:
-        made.save(save)
-        screen.print(f"\nThe edit is in {save}; Edit.load('{save}').applied(model) puts it in.", soft_wrap=True)
-    if folder:
-        write_edit(folder, made, comparison)
-        show_files(screen, folder)
-
-
-def _check_save(save: Path | None) -> None:
-    """Refuse a place that cannot be written before any work is done."""
-    if save is not None and not save.parent.is_dir():
-        raise CommandError(f"cannot write {save}: the folder {save.parent} does not exist. Create it first.")
-    if save is not None and save.is_dir():
-        raise CommandError(f"cannot write {save}: it is a folder. Name a file in it.")
-
-
-def choose_editor(
-    name: str, layer: int | None, preset_name: str | None, model: str, seed: int, bos: bool | None
-) -> ROME | RROME:
-    """The editor that the options describe.
-
-    Raises:
-        CommandError: unknown editor, layer and preset together, or no settings known for the model.
-    """
-    if name.upper() not in EDITORS:
-        raise CommandError(f"unknown editor {name!r}; choose one of {', '.join(EDITORS)}.")
-    if layer is not None and preset_name is not None:
-        raise CommandError("--layer and --preset exclude each other; give one of them.")
-    if layer is not None:
-        return EDITORS[name.upper()](layer, seed=seed, prepend_bos=bos)
-    try:
-        found = replace(preset(name.upper(), preset_name or Path(model).name), seed=seed)
-    except EditError as error:
-        raise CommandError(f"{error} On the command line: --layer LAYER or --preset NAME.") from error
-    return found if bos is None else replace(found, prepend_bos=bos)
-
-
-def run_edit(
-    loaded: Loaded,
-    editor: ROME | RROME,
-    request: EditRequest,
-    moments: SecondMoments | str | None,
-    prompts: Prompts,
-    tokens: int = 25,
-) -> tuple[Edit, Comparison]:
-    """Make the edit and ask the model before and after, with progress."""
-    if moments is None and loaded.world is not None:
-        moments = loaded.world.moments
-    if moments is None:
-        raise CommandError(
-            f"{editor.name} needs second moments of layer {editor.layer}. Collect them: lens-rome moments --layers "
-            f"{editor.layer} --corpus FILE.txt --out moments.safetensors (same --model, same --bos/--no-bos); then "
-            "give --moments moments.safetensors, or --moments identity to edit without."
-        )
-    with working("editing", 2) as begin:
-        begin(f"{editor.name} at layer {editor.layer}")
-        made = editor.edit(loaded.model, request, moments=moments)
-        begin("asking before and after")
-        return made, compare(loaded, request, made, prompts, tokens, editor.prepend_bos)
-
-
-def write_edit(folder: Folder, made: Edit, comparison: Comparison) -> None:
-    """Picture, JSON, and the edit itself."""
-    request = comparison.request
-    folder.picture(
-        "edit.png",
-        "each prompt before and after",
-        lambda: plot_edit(comparison.frame(), true=request.target_true, new=request.target_new),
-    )
-    folder.json("edit.json", "all numbers and texts", describe_edit(made, comparison))
-    folder.save("edit.safetensors", "read it with Edit.load", made.save)
-
-
-def describe_edit(made: Edit, comparison: Comparison) -> dict[str, Any]:
-    """Comparison and provenance for JSON."""
-    return {
-        "lens_rome": lens_rome.__version__,
-        "request": asdict(comparison.request),
-        "prompts": [{**asdict(row), "as_intended": row.as_intended} for row in comparison.rows],
-        "continuations": [asdict(text) for text in comparison.continuations],
-        "edit": dict(made.provenance),
-    }
-
-
-def _request(loaded: Loaded, asked: EditRequest, target_true: str | None, bos: bool | None) -> EditRequest:
-    """The request with the true object that was given, or the world's, or what the model says."""
-    if target_true is None:
-        known = loaded.known_fact(asked.subject, asked.template)
-        target_true = known.target if known else loaded.next_word(asked.prompt, bos)
-        if not target_true:
-            raise CommandError("the model's own next token is no word; give the object until now with --target-true.")
-    return replace(asked, target_true=target_true)
 
 
 def _together(first: Prompts, second: Prompts) -> Prompts:

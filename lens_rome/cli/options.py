@@ -21,11 +21,6 @@ Bos = Annotated[
     typer.Option("--bos/--no-bos", help="Whether to put a BOS token first; left out: as the model is configured."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for pictures and results; made if missing.")]
-SubjectName = Annotated[str, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")]
-Template = Annotated[
-    str,
-    typer.Option("--template", "-t", help="The prompt with one {} for the subject, ending right before the object."),
-]
 
 
 class Precision(StrEnum):

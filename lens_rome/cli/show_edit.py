@@ -7,14 +7,19 @@ from rich.table import Table
 from rich.text import Text
 
 from lens_rome.cli.comparison import SHOULD_CHANGE, Comparison, Row
+from lens_rome.cli.show_places import median_written, places_table
 from lens_rome.editing import Edit
+from lens_rome.editing.describe import sizes
 from lens_rome.facts import EditRequest
+from lens_rome.surface import OUTSIDE
 
 _TITLES = {
     "rewrite": "Rewritten prompt",
     "paraphrase": "Paraphrases",
     "neighbourhood": "Neighbours",
 }
+# Probabilities stand in the table of prompts, the size beside the change.
+_ELSEWHERE = ("prob_before", "prob_after", "relative_norm")
 
 
 def show_edit(console: Console, edit: Edit, comparison: Comparison) -> None:
@@ -26,6 +31,9 @@ def show_edit(console: Console, edit: Edit, comparison: Comparison) -> None:
         soft_wrap=True,
     )
     console.print(_diagnostics(edit), soft_wrap=True)
+    if len(edit.deltas) > 1:
+        console.print()
+        console.print(places_table(edit, median_written(edit.provenance["diagnostics"])))
     console.print()
     console.print(_table(comparison))
     for text in comparison.continuations:
@@ -44,14 +52,32 @@ def _marked(text: str, request: EditRequest) -> Text:
 
 
 def _diagnostics(edit: Edit) -> str:
-    provenance, ((layer, name),) = edit.provenance, edit.deltas
-    found = provenance["diagnostics"][0]
-    return (
-        f"{provenance['editor']} at layer {layer}: a rank-{edit.rank} change of {name}, "
-        f"{found['relative_norm']:.1%} of its norm, found in {len(provenance['losses'][0])} steps.\n"
-        f"kᵀC⁻¹k {found['key_energy']:.3g}, keys {found['key_angle_degrees']:.0f}° apart, "
-        f"overshoot {found['overshoot']:.2f}, condition number of C {found['condition']:.1e}."
-    )
+    """What the edit is, and what was measured when it was made."""
+    (found,) = edit.provenance["diagnostics"]
+    if "key_energy" in found:
+        measured = (
+            f"kᵀC⁻¹k {found['key_energy']:.3g}, keys {found['key_angle_degrees']:.0f}° apart, "
+            f"overshoot {found['overshoot']:.2f}, condition number of C {found['condition']:.1e}."
+        )
+    else:
+        numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
+        shown = [f"{name.replace('_', ' ')} {value:.3g}" for name, value in numbers.items() if name not in _ELSEWHERE]
+        measured = f"{', '.join(shown)}." if shown else ""
+    return "\n".join(filter(None, (_headline(edit), measured)))
+
+
+def _headline(edit: Edit) -> str:
+    """One change in a sentence, several in number; a table follows for these."""
+    losses = edit.provenance.get("losses", ())
+    steps = f", found in {len(losses[0])} steps" if len(losses) == 1 else ""
+    editor = edit.provenance["editor"]
+    if len(edit.deltas) > 1:
+        return f"{editor}: a change of {len(edit.deltas)} parameters{steps}."
+    (((layer, name), delta),) = edit.deltas.items()
+    ((_, share),) = edit.norms().values()
+    kind = f"a rank-{delta.rank} change" if delta.kind == "lowrank" else f"a change ({sizes([delta])})"
+    at = "" if layer == OUTSIDE else f" at layer {layer}"
+    return f"{editor}{at}: {kind} of {name}, {share:.1%} of its norm{steps}."
 
 
 def _table(comparison: Comparison) -> Table:

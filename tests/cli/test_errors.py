@@ -34,7 +34,7 @@ BAD = {
     "device": (("trace", *FACT, *ON, "--device", "abacus"), "device 'abacus' cannot be used"),
     "out is a file": (("trace", *FACT, *ON, "--out", "file.txt"), "cannot make the folder"),
     "trace layer": (("edit", *EDIT, *ON, "--moments", "identity", "--layer", "6"), "layer 6 does not exist"),
-    "editor": (("edit", *EDIT, *ON, "--editor", "MEMIT2"), "unknown editor 'MEMIT2'; choose one of ROME, R-ROME"),
+    "editor": (("edit", *EDIT, *ON, "--editor", "MEMIT2"), "unknown editor 'MEMIT2'; choose one of ROME, "),
     "layer and preset": (("edit", *EDIT, *ON, "--preset", "gpt2-xl"), "--layer and --preset exclude each other"),
     "no preset": (("edit", *WITHOUT_LAYER, *ON), "--layer LAYER or --preset NAME"),
     "empty target": (("edit", *FACT, "--target-new", "", *ON, "--layer", "1"), "target_new must be a non-empty"),
