@@ -119,6 +119,21 @@ def test_a_single_fact_is_edited_by_an_editor_of_many(run: Run, tmp_path: Path) 
     assert json.loads((tmp_path / "o" / "edit.json").read_text(encoding="utf-8"))["edit"]["editor"] == "EMMET"
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("--editor", "FT", "--set", "layers=1", "--set", "steps=2"), "FT: a change of 2 parameters, found in 2 steps"),
+        (("--editor", "FT+L", "--set", "parameters=W_out", "--set", "steps=2"), "layer 0: a change (1 dense) of W_out"),
+        (("--editor", "KN", "--set", "steps=2"), "KN (as released)"),
+    ],
+)
+def test_editors_without_moments_ask_for_none(run: Run, settings: tuple[str, ...], told: str) -> None:
+    fact = ("-s", "Eiffel Tower", "-t", "The {} is in the city", "-n", "E", "--target-true", "A", "--tokens", "0")
+    result = run("edit", *settings, "--model", MODEL, "--preset", "gpt2-xl", *fact)
+    assert result.exit_code == 0, result.output
+    assert told in result.stdout
+
+
 def test_a_request_holds_where_its_new_object_is_the_likelier_one() -> None:
     request = lr.EditRequest("a", "{} is", "b")
     assert Outcome(request, 0.1, 0.6, 0.8, 0.3).holds is True
