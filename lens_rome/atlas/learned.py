@@ -1,0 +1,132 @@
+"""`python -m lens_rome.atlas.learned --editor MEND --out FILE` trains a learned editor on the atlas and scores it.
+
+It is trained on facts about the subjects of the split `train`, chosen by those of `validation`, and scored on records
+about subjects of `evaluation`, which it has never seen: minutes on a CPU. FILE is then what `TrainedMEND.load` (or
+`TrainedKnowledgeEditor.load`) reads; the scores lie beside it as JSON.
+"""
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from lens_rome.atlas.load import load_atlas
+from lens_rome.atlas.world import World
+from lens_rome.editing.learned import MEND, KnowledgeEditor, TrainedKnowledgeEditor, TrainedMEND
+from lens_rome.evaluation import EvalReport, evaluate, table
+from lens_rome.facts import EditRequest, EvalRecord, Fact
+
+EDITORS: dict[str, MEND | KnowledgeEditor] = {
+    "MEND": MEND(),
+    "KE": KnowledgeEditor(),
+}
+"""Settings for the bundled model: what was best of a few on the validation facts."""
+
+FACTS_A_TEXT = 3
+"""Sentences in one unrelated text."""
+
+
+def training_records(world: World, split: str, seed: int = 0, targets: int = 4) -> list[EvalRecord]:
+    """Records about the subjects of a split: each fact with up to `targets` wrong objects of its relation. The other
+    wordings are those of the training text, half of them after a sentence that has nothing to do with it; held-out
+    phrasings are left for the scores.
+    """
+    subjects, made = set(world.split(split)), []
+    for fact in (fact for fact in world.facts if fact.subject in subjects):
+        rng = random.Random(f"{seed} {fact.subject} {fact.relation}")
+        for target in _wrong_objects(world, fact, targets, rng):
+            request = EditRequest(fact.subject, fact.template, target, fact.target, fact.relation)
+            made.append(EvalRecord(len(made), request, _wordings(world, fact, rng)))
+    random.Random(seed).shuffle(made)
+    return made
+
+
+def _wrong_objects(world: World, fact: Fact, most: int, rng: random.Random) -> list[str]:
+    objects = {world.answer(other.subject, fact.relation) for other in world.facts if other.relation == fact.relation}
+    wrong = sorted(objects - {fact.target})
+    return rng.sample(wrong, min(most, len(wrong)))
+
+
+def _wordings(world: World, fact: Fact, rng: random.Random) -> tuple[str, ...]:
+    others = [template.replace("{}", fact.subject) for template in world.phrasings(fact)]
+    behind = [f"{rng.choice(world.source.distractors)} {prompt}" for prompt in others]
+    return (*others, *behind)
+
+
+def unrelated_texts(world: World, split: str = "train", seed: int = 0, count: int = 2000) -> list[str]:
+    """Texts of a few true sentences about subjects of a split, in the wordings of the training text."""
+    subjects, rng = set(world.split(split)), random.Random(seed)
+    facts = [fact for fact in world.facts if fact.subject in subjects]
+    return [" ".join(_sentence(world, fact, rng) for fact in rng.sample(facts, FACTS_A_TEXT)) for _ in range(count)]
+
+
+def _sentence(world: World, fact: Fact, rng: random.Random) -> str:
+    prompt = rng.choice(world.phrasings(fact)).replace("{}", fact.subject)
+    return f"{prompt} {fact.target}."
+
+
+def evaluation_records(world: World, count: int, seed: int = 0) -> list[EvalRecord]:
+    """Records about subjects of the split `evaluation`, at random, in the order of their numbers."""
+    subjects = set(world.split("evaluation"))
+    asked = [record for record in world.records if record.request.subject in subjects]
+    return sorted(random.Random(seed).sample(asked, min(count, len(asked))), key=lambda record: record.case_id)
+
+
+def train(
+    world: World, model: Any, editor: MEND | KnowledgeEditor, checkpoint: Path | None = None
+) -> TrainedMEND | TrainedKnowledgeEditor:
+    """The editor, trained on the atlas."""
+    return editor.fit(
+        model,
+        training_records(world, "train"),
+        validation=training_records(world, "validation", targets=1)[:128],
+        texts=unrelated_texts(world),
+        checkpoint=checkpoint,
+    )
+
+
+def score(
+    model: Any, trained: TrainedMEND | TrainedKnowledgeEditor, records: Sequence[EvalRecord]
+) -> tuple[EvalReport, EvalReport]:
+    """Reports of the unedited model, and of one edit a record."""
+    return evaluate(model, records, label="unedited"), evaluate(model, records, trained, label=trained.name)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m lens_rome.atlas.learned", description=__doc__)
+    parser.add_argument("--editor", choices=list(EDITORS), default="MEND")
+    parser.add_argument("--out", type=Path, required=True, help="file of the trained editor (*.safetensors)")
+    parser.add_argument("--records", type=int, default=60, help="records to score on")
+    parser.add_argument("--steps", type=int, help="optimiser steps at most")
+    parser.add_argument("--layers", type=int, nargs="+", help="blocks to edit")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chosen = {name: getattr(given, name) for name in ("steps", "seed") if getattr(given, name) is not None}
+    chosen |= {"layers": tuple(given.layers)} if given.layers else {}
+    editor = replace(EDITORS[given.editor], **chosen)
+    (model, world), busy = load_atlas(), time.process_time()
+    trained = train(world, model, editor, given.out.with_suffix(".checkpoint"))
+    busy = time.process_time() - busy
+    trained.save(given.out)
+    given.out.with_suffix(".checkpoint").unlink()
+    reports = score(model, trained, evaluation_records(world, given.records))
+    Console().print(table(reports), trained, sep="\n", highlight=False)
+    told = {
+        "scores": {r.label: [r.efficacy.mean, r.paraphrase.mean, r.neighborhood.mean, r.overall] for r in reports},
+        "records": given.records,
+        "seconds": round(trained.record.seconds, 1),
+        "cpu_seconds": round(busy, 1),
+        "history": trained.record.history,
+    }
+    given.out.with_suffix(".json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
