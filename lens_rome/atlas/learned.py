@@ -23,10 +23,13 @@ from lens_rome.evaluation import EvalReport, evaluate, table
 from lens_rome.facts import EditRequest, EvalRecord, Fact
 
 EDITORS: dict[str, MEND | KnowledgeEditor] = {
-    "MEND": MEND(),
-    "KE": KnowledgeEditor(),
+    "MEND": MEND(neighbor_weight=1.0),
+    "KE": KnowledgeEditor(neighbor_weight=1.0),
 }
 """Settings for the bundled model: what was best of a few on the validation facts."""
+
+NEIGHBORS = 5
+"""Neighbourhood prompts of a training record at most."""
 
 FACTS_A_TEXT = 3
 """Sentences in one unrelated text."""
@@ -37,26 +40,45 @@ def training_records(world: World, split: str, seed: int = 0, targets: int = 4) 
     wordings are those of the training text, half of them after a sentence that has nothing to do with it; held-out
     phrasings are left for the scores.
     """
-    subjects, made = set(world.split(split)), []
+    subjects, made, objects = set(world.split(split)), [], _objects(world)
     for fact in (fact for fact in world.facts if fact.subject in subjects):
         rng = random.Random(f"{seed} {fact.subject} {fact.relation}")
-        for target in _wrong_objects(world, fact, targets, rng):
+        for target in _sample(rng, objects[fact.relation] - {fact.target}, targets):
             request = EditRequest(fact.subject, fact.template, target, fact.target, fact.relation)
-            made.append(EvalRecord(len(made), request, _wordings(world, fact, rng)))
+            wordings, near = _wordings(world, fact, rng), _neighbors(world, fact, split, rng)
+            made.append(EvalRecord(len(made), request, wordings, near))
     random.Random(seed).shuffle(made)
     return made
 
 
-def _wrong_objects(world: World, fact: Fact, most: int, rng: random.Random) -> list[str]:
-    objects = {world.answer(other.subject, fact.relation) for other in world.facts if other.relation == fact.relation}
-    wrong = sorted(objects - {fact.target})
-    return rng.sample(wrong, min(most, len(wrong)))
+def _objects(world: World) -> dict[str, set[str]]:
+    """The objects of each relation."""
+    found: dict[str, set[str]] = {}
+    for fact in world.facts:
+        found.setdefault(fact.relation, set()).add(fact.target)
+    return found
+
+
+def _sample(rng: random.Random, objects: set[str], most: int) -> list[str]:
+    return rng.sample(sorted(objects), min(most, len(objects)))
 
 
 def _wordings(world: World, fact: Fact, rng: random.Random) -> tuple[str, ...]:
     others = [template.replace("{}", fact.subject) for template in world.phrasings(fact)]
     behind = [f"{rng.choice(world.source.distractors)} {prompt}" for prompt in others]
     return (*others, *behind)
+
+
+def _neighbors(world: World, fact: Fact, split: str, rng: random.Random) -> tuple[str, ...]:
+    """Prompts in the canonical phrasing about other subjects of the split with the same object."""
+    subjects = {"train", split}
+    same = [
+        other
+        for other in world.subjects_with(fact.relation, fact.target)
+        if other != fact.subject and world.subjects[other].split in subjects
+    ]
+    chosen = rng.sample(same, min(NEIGHBORS, len(same)))
+    return tuple(world.fact(other, fact.relation).prompt for other in chosen)
 
 
 def unrelated_texts(world: World, split: str = "train", seed: int = 0, count: int = 2000) -> list[str]:

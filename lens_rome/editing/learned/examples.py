@@ -12,12 +12,14 @@ from lens_rome.surface import AbstractSurface
 
 @dataclass(frozen=True)
 class Example:
-    """A request and its other wordings, as tokens."""
+    """A request, its other wordings and its neighbours, as tokens."""
 
     subject: str
     request: TokenPair
     rephrasings: tuple[TokenPair, ...]
     """The request itself where there are none."""
+    neighbors: tuple[tuple[int, ...], ...] = ()
+    """Prompts about other subjects whose next word the edit shall not change."""
 
 
 def examples_of(
@@ -44,7 +46,9 @@ def _example(surface: AbstractSurface, item: object, kind: str, prepend_bos: boo
     prompts = item.paraphrase_prompts if isinstance(item, EvalRecord) else ()
     pair = token_pair(surface, request.prompt, request.target_new, prepend_bos)
     others = tuple(token_pair(surface, prompt, request.target_new, prepend_bos) for prompt in prompts)
-    return Example(request.subject, pair, others or (pair,))
+    near = item.neighborhood_prompts if isinstance(item, EvalRecord) else ()
+    neighbors = tuple(surface.encode(prompt, prepend_bos).ids for prompt in near)
+    return Example(request.subject, pair, others or (pair,), neighbors)
 
 
 def check_disjoint(training: Sequence[Example], validation: Sequence[Example]) -> None:

@@ -33,6 +33,8 @@ class TrainingSettings:
     """c_e, of the target's mean token NLL after the edit, over the request and a wording of it (0.1)."""
     locality_weight: float = 1.0
     """c_loc, of the divergence KL(base ‖ edited) a token of unrelated text (1)."""
+    neighbor_weight: float = 0.0
+    """Of KL(base ‖ edited) at the end of one of the record's neighbourhood prompts, a fact (0: there is none)."""
     clip: float = 100.0
     """Largest norm of a step's gradient (100)."""
     validate_every: int = 50
@@ -53,6 +55,8 @@ class TrainingSettings:
         check_count("text_tokens", self.text_tokens, 2)
         for name in ("lr", "clip", "edit_weight", "locality_weight"):
             check_rate(name, getattr(self, name))
+        if self.neighbor_weight:
+            check_rate("neighbor_weight", self.neighbor_weight)
         if self.layers is not None:
             layers = list(self.layers)
             if not layers or len(set(layers)) != len(layers) or any(not _is_count(layer, 0) for layer in layers):

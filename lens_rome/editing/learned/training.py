@@ -34,11 +34,38 @@ STATISTICS_FACTS = 256
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Facts with the wording and the text that are used this time."""
+    """Facts with what is used of each this time."""
 
     examples: Sequence[Example]
     wordings: Sequence[int]
     texts: Sequence[tuple[int, ...]]
+    neighbors: Sequence[int]
+
+    @property
+    def near(self) -> list[tuple[int, tuple[int, ...]]]:
+        """The neighbours' prompts, each with the number of its fact in the batch."""
+        chosen = zip(self.examples, self.neighbors, strict=True)
+        return [(i, example.neighbors[k]) for i, (example, k) in enumerate(chosen) if example.neighbors]
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What a batch cost, in nats; differentiable in the network's parameters."""
+
+    nll: Float[Tensor, ""]
+    """Mean token NLL of the targets after the edits, over requests and wordings."""
+    kl: Float[Tensor, ""]
+    """KL(base ‖ edited) a token of unrelated text."""
+    neighbor_kl: Float[Tensor, ""]
+    """The same at the end of neighbours' prompts; 0 where there are none or they have no weight."""
+
+    def total(self, settings: TrainingSettings) -> Float[Tensor, ""]:
+        """What is made small."""
+        return (
+            settings.edit_weight * self.nll
+            + settings.locality_weight * self.kl
+            + settings.neighbor_weight * self.neighbor_kl
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,25 +92,33 @@ class Trainer:
         for start in range(0, most, draws.batch):
             network.observe(self.factors([self.training[i] for i in order[start : start + draws.batch]]))
 
-    def losses(self, network: EditorNetwork, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Mean token NLL of the targets after the edits, over requests and wordings, and KL(base ‖ edited) a token of
-        the texts; both in nats, differentiable in the network's parameters.
-        """
+    def losses(self, network: EditorNetwork, batch: Batch) -> Losses:
+        """The losses of a batch, each fact under its own change."""
         changes = network(self.factors(batch.examples))
         count = len(batch.examples)
         asked = [example.request for example in batch.examples]
         asked += [e.rephrasings[i] for e, i in zip(batch.examples, batch.wordings, strict=True)]
         rows = TargetRows.of(asked)
-        nll = rows.nll(changed_run(self.surface, rows.tokens, changes, [*range(count), *range(count)]))
-        return nll.mean(), self._divergence(changes, batch.texts)
+        nll = rows.nll(changed_run(self.surface, rows.tokens, changes, [*range(count), *range(count)])).mean()
+        kl = self._divergence(changes, batch.texts, range(count))[1].mean()
+        near = batch.near if self.settings.neighbor_weight else []
+        if not near:
+            return Losses(nll, kl, torch.zeros_like(kl))
+        at_end, _ = self._divergence(changes, [tokens for _, tokens in near], [fact for fact, _ in near])
+        return Losses(nll, kl, at_end.mean())
 
-    def _divergence(self, changes: Changes, texts: Sequence[tuple[int, ...]]) -> Float[Tensor, ""]:
+    def _divergence(
+        self, changes: Changes, texts: Sequence[tuple[int, ...]], request: Sequence[int]
+    ) -> tuple[Float[Tensor, " text"], Float[Tensor, " token"]]:
+        """KL(base ‖ edited) at the last token of each text, and at all tokens."""
         tokens, mask = pad_right(texts)
         with torch.no_grad():
             base = _logprobs(self.surface.run(tokens))
-        edited = _logprobs(changed_run(self.surface, tokens, changes, range(len(texts))))
+        edited = _logprobs(changed_run(self.surface, tokens, changes, request))
         divergence = (base.exp() * (base - edited)).sum(-1)
-        return divergence[mask.to(divergence.device)].mean()
+        mask = mask.to(divergence.device)
+        last = divergence[torch.arange(len(texts), device=mask.device), mask.sum(1) - 1]
+        return last, divergence[mask]
 
     def batch(self, index: int) -> Batch:
         """The facts of pass `index`, a function of it and the seed alone."""
@@ -91,24 +126,26 @@ class Trainer:
         examples = [self.training[i] for i in draws.examples(index, len(self.training))]
         wordings = draws.choices(index, "wording", [len(example.rephrasings) for example in examples])
         texts = draws.choices(index, "text", [len(self.texts)] * len(examples))
-        return Batch(examples, wordings, [self.texts[i] for i in texts])
+        neighbors = draws.choices(index, "neighbor", [max(1, len(example.neighbors)) for example in examples])
+        return Batch(examples, wordings, [self.texts[i] for i in texts], neighbors)
 
-    def total(self, nll: Tensor, divergence: Tensor) -> Tensor:
-        """The loss."""
-        return self.settings.edit_weight * nll + self.settings.locality_weight * divergence
+    def _validation_batch(self, start: int) -> Batch:
+        examples = self.validation[start : start + self.settings.batch]
+        chosen = range(start, start + len(examples))
+        wordings = [i % len(e.rephrasings) for i, e in zip(chosen, examples, strict=True)]
+        neighbors = [i % max(1, len(e.neighbors)) for i, e in zip(chosen, examples, strict=True)]
+        return Batch(examples, wordings, [self.texts[i % len(self.texts)] for i in chosen], neighbors)
 
     @torch.no_grad()
     def validate(self, network: EditorNetwork) -> dict[str, float]:
         """The losses over the validation facts, always with the same wordings and texts."""
-        sums, size = {"loss": 0.0, "nll": 0.0, "kl": 0.0}, self.settings.batch
-        for start in range(0, len(self.validation), size):
-            examples = self.validation[start : start + size]
-            chosen = range(start, start + len(examples))
-            wordings = [i % len(e.rephrasings) for i, e in zip(chosen, examples, strict=True)]
-            texts = [self.texts[i % len(self.texts)] for i in chosen]
-            nll, divergence = self.losses(network, Batch(examples, wordings, texts))
-            for name, value in (("loss", self.total(nll, divergence)), ("nll", nll), ("kl", divergence)):
-                sums[name] += value.item() * len(examples) / len(self.validation)
+        sums = {"loss": 0.0, "nll": 0.0, "kl": 0.0, "neighbor_kl": 0.0}
+        for start in range(0, len(self.validation), self.settings.batch):
+            batch = self._validation_batch(start)
+            losses = self.losses(network, batch)
+            found = {"loss": losses.total(self.settings), **vars(losses)}
+            for name in sums:
+                sums[name] += float(found[name]) * len(batch.examples) / len(self.validation)
         return sums
 
 
@@ -153,8 +190,8 @@ def _step(trainer: Trainer, state: TrainingState) -> None:
     state.optimizer.zero_grad()
     with torch.enable_grad():
         for i in range(settings.accumulate):
-            losses = trainer.losses(state.network, trainer.batch(state.step * settings.accumulate + i))
-            loss = trainer.total(*losses)
+            batch = trainer.batch(state.step * settings.accumulate + i)
+            loss = trainer.losses(state.network, batch).total(settings)
             if not torch.isfinite(loss):
                 raise EditError(f"the loss of step {state.step} is {float(loss)}; lower lr.")
             (loss / settings.accumulate).backward()
