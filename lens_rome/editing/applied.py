@@ -5,6 +5,7 @@ import torch
 from lens_rome._typing import Tensor
 from lens_rome.editing.delta import Place
 from lens_rome.editing.fingerprint import fingerprint
+from lens_rome.editing.weights import place_name
 from lens_rome.errors import EditMismatchError
 from lens_rome.surface import AbstractSurface
 
@@ -22,10 +23,10 @@ class Applied:
             EditMismatchError: the weights have changed since (a later edit is on top); revert that first.
         """
         for place in self._saved:
-            if fingerprint(self._surface.weight(place[0])) != self._after[place]:
+            if fingerprint(self._surface.parameter(*place)) != self._after[place]:
                 raise EditMismatchError(
-                    f"{place[1]} of layer {place[0]} has changed since this edit was applied. Revert later edits "
-                    "first, in reverse order."
+                    f"{place_name(place)} has changed since this edit was applied. Revert later edits first, in "
+                    "reverse order."
                 )
         self.restore()
 
@@ -33,5 +34,5 @@ class Applied:
         """Put the saved weights back whatever is there now."""
         with torch.no_grad():
             for place, weight in self._saved.items():
-                self._surface.weight(place[0]).copy_(weight)
+                self._surface.parameter(*place).copy_(weight)
         self._saved = {}

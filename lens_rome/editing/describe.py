@@ -1,7 +1,9 @@
 """How an edit was made, told of its sums and multiples, and as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from lens_rome.editing.delta import Delta, LowRankDelta, RowsDelta
 
 Provenance = Mapping[str, Any]
 
@@ -47,3 +49,19 @@ def request_lines(provenance: Provenance) -> list[str]:
         f"  {request['template'].replace('{}', request['subject'])} → {request['target_new']}"
         for request in provenance.get("requests", ())
     ]
+
+
+def sizes(deltas: Iterable[Delta]) -> str:
+    """How large the changes are together: `rank 3`, `rank 3, 2 rows`, `2 dense`."""
+    ranks = rows = dense = 0
+    several = list(deltas)
+    for delta in several:
+        if isinstance(delta, LowRankDelta):
+            ranks += delta.rank
+        elif isinstance(delta, RowsDelta):
+            rows += len(delta.rows)
+        else:
+            dense += 1
+    low_rank = any(isinstance(delta, LowRankDelta) for delta in several) or not several
+    told = [f"rank {ranks}" if low_rank else "", f"{rows} rows" if rows else "", f"{dense} dense" if dense else ""]
+    return ", ".join(filter(None, told))

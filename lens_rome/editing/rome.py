@@ -221,6 +221,7 @@ def _diagnose(
     cosine = float(mean @ solved_bare) / (length_mean * length_bare)
     ((_, share),) = edit.norms().values()
     delta = next(iter(edit.deltas.values()))
+    assert isinstance(delta, LowRankDelta)
     moved = float((mean @ delta.left @ delta.right).norm()) / max(float(value.delta.norm()), 1e-12)
     turned = float(mean @ delta.left @ (delta.right @ value.delta.cpu().double()))
     report = {

@@ -12,6 +12,10 @@ from lens_rome.surface.hooks import is_position_free as is_position_free
 from lens_rome.surface.hooks import owner_hooks as owner_hooks
 from lens_rome.surface.hooks import position_free as position_free
 from lens_rome.surface.load import load_model as load_model
+from lens_rome.surface.matrices import HOOKED_BIASES as HOOKED_BIASES
+from lens_rome.surface.matrices import HOOKED_MATRICES as HOOKED_MATRICES
+from lens_rome.surface.matrices import MatrixHooks as MatrixHooks
+from lens_rome.surface.parameters import OUTSIDE as OUTSIDE
 from lens_rome.surface.select import as_surface as as_surface
 from lens_rome.surface.select import check_finite as check_finite
 from lens_rome.surface.select import check_layer as check_layer

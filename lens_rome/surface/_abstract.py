@@ -13,12 +13,15 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from torch import nn
 
 from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
 from lens_rome.errors import SurfaceError
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.encoding import Encoding, encode
 from lens_rome.surface.hooks import Reader, attached, silenced
+from lens_rome.surface.matrices import MatrixHooks
+from lens_rome.surface.parameters import OUTSIDE, live_parameter
 from lens_rome.surface.site import Site
 
 
@@ -130,6 +133,33 @@ class AbstractSurface(ABC):
             )
         return weight
 
+    def parameter(self, layer: int, name: str) -> Tensor:
+        """A live parameter in TransformerLens's orientation: writing to it in place changes the model.
+
+        Args:
+            layer: a block, or -1 for what lies outside the blocks (`W_E`, `W_pos`, `W_U`, `b_U`).
+            name: TransformerLens's name, such as `W_in` `[d_model, d_mlp]`, `b_out` `[d_model]`, `W_E` `[d_vocab,
+                d_model]`.
+
+        Raises:
+            SurfaceError: no such layer or name, or the model has nothing live there (a copy, a fused matrix).
+        """
+        return self._live(layer, name)[0]
+
+    def leaf(self, layer: int, name: str) -> nn.Parameter:
+        """The leaf parameter in whose memory `parameter(layer, name)` lies: what gradients are taken of. On the bridge
+        it may be the transpose (`nn.Linear`), or hold more (a fused matrix).
+
+        Raises:
+            SurfaceError: as `parameter`.
+        """
+        return self._live(layer, name)[1]
+
+    def _live(self, layer: int, name: str) -> tuple[Tensor, nn.Parameter]:
+        if layer != OUTSIDE:
+            self.check_layers([layer])
+        return live_parameter(self.model, layer, name)
+
     def bias(self, layer: int) -> Tensor:
         """`b_out` of a block, zeros `[d_model]` where the model has none."""
         bias = getattr(self.model.blocks[layer].mlp, "b_out", None)
@@ -139,6 +169,34 @@ class AbstractSurface(ABC):
     def norm_after_mlp(self, layer: int) -> bool:
         """Whether a norm stands between the output of `W_out` and the residual (Gemma-2 kind)."""
         return hasattr(self.model.blocks[layer], "ln2_post")
+
+    def matrix_hooks(self, layer: int, name: str) -> MatrixHooks:
+        """Hook points before and after one of `HOOKED_MATRICES` in a block.
+
+        Raises:
+            SurfaceError: no such layer or matrix, or the model has no hook points around it.
+        """
+        if name == "W_out":
+            return MatrixHooks(self.hook_name(Site(layer, "key")), self.hook_name(Site(layer, "value")))
+        self.parameter(layer, name)
+        return self._inner_hooks(layer, name)
+
+    def bias_hook(self, layer: int, name: str) -> str:
+        """Hook point of the sum that one of `HOOKED_BIASES` in a block is the last term of.
+
+        Raises:
+            SurfaceError: no such layer or bias, or no such hook point.
+        """
+        self.parameter(layer, name)
+        return self.hook_name(Site(layer, "value")) if name == "b_out" else self._inner_bias_hook(layer, name)
+
+    @abstractmethod
+    def _inner_hooks(self, layer: int, name: str) -> MatrixHooks:
+        """Hook points around `W_in` or `W_gate`."""
+
+    @abstractmethod
+    def _inner_bias_hook(self, layer: int, name: str) -> str:
+        """Hook point after `b_in` or `b_gate` is added."""
 
     @abstractmethod
     def _value_name(self, layer: int) -> str:

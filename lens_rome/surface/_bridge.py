@@ -18,6 +18,7 @@ from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached, silenced
+from lens_rome.surface.matrices import MatrixHooks
 from lens_rome.surface.site import Site
 
 
@@ -71,6 +72,10 @@ class _BlockCall:
         return args, kwargs
 
 
+# The bridge's names for the parts of an MLP that come before the activation function.
+_PARTS = {"W_in": "in", "b_in": "in", "W_gate": "gate", "b_gate": "gate"}
+
+
 class BridgeSurface(AbstractSurface):
     """`TransformerBridge`; keys and values are kept as `[batch, head, pos, d_head]`, after rotary embedding."""
 
@@ -83,6 +88,15 @@ class BridgeSurface(AbstractSurface):
     def _value_name(self, layer: int) -> str:
         name = f"blocks.{layer}.mlp.out.hook_out"
         return name if name in self.model.hook_dict else f"blocks.{layer}.hook_mlp_out"
+
+    def _inner_hooks(self, layer: int, name: str) -> MatrixHooks:
+        mlp, part = f"blocks.{layer}.mlp", _PARTS[name]
+        # With processed weights a gated MLP is computed by the bridge, which passes the parts' own inputs by.
+        passed_by = getattr(self.model.blocks[layer].mlp, "_use_processed_weights", False)
+        return MatrixHooks(f"{mlp}.hook_in" if passed_by else f"{mlp}.{part}.hook_in", f"{mlp}.{part}.hook_out")
+
+    def _inner_bias_hook(self, layer: int, name: str) -> str:
+        return f"blocks.{layer}.mlp.{_PARTS[name]}.hook_out"
 
     def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
         return self.model(tokens, stop_at_layer=stop_at_layer)

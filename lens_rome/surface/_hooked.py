@@ -11,6 +11,7 @@ from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached
+from lens_rome.surface.matrices import MatrixHooks
 from lens_rome.surface.site import Site
 
 # Blocks whose attention reads `ln1` of their input and nothing else. Others take the longer way.
@@ -22,6 +23,8 @@ _PLAIN = (
     "MistralForCausalLM",
     "Qwen2ForCausalLM",
 )
+# Blocks whose norms come after attention and MLP: the MLP reads the residual itself.
+_NORM_AFTER = ("Olmo2ForCausalLM", "Olmo3ForCausalLM")
 
 
 class HookedSurface(AbstractSurface):
@@ -38,6 +41,35 @@ class HookedSurface(AbstractSurface):
                 "cannot be read. Load the model as a TransformerBridge."
             )
         return f"blocks.{layer}.hook_mlp_out"
+
+    def _inner_hooks(self, layer: int, name: str) -> MatrixHooks:
+        """HookedTransformer has no hook point at the MLP's input, but one in the norm before it, of which only the
+        norm's own weight and bias are left to do.
+        """
+        norm = getattr(self.model.blocks[layer], "ln2", None)
+        reads = f"blocks.{layer}.ln2.hook_normalized"
+        if reads not in self.model.hook_dict or str(getattr(self.cfg, "original_architecture", "")) in _NORM_AFTER:
+            raise SurfaceError(
+                f"the input of {name} cannot be read in this HookedTransformer: no norm with a hook point stands "
+                "before it. Load the model as a TransformerBridge, or apply the edit to the weights."
+            )
+
+        def finished(normalized: Tensor) -> Tensor:
+            scaled = normalized.to(self.cfg.dtype) * getattr(norm, "w", 1.0)
+            return scaled + getattr(norm, "b", 0.0)
+
+        return MatrixHooks(reads, self._inner_name(layer, gate=name == "W_gate"), finished)
+
+    def _inner_bias_hook(self, layer: int, name: str) -> str:  # noqa: ARG002 - there is no b_gate here
+        # TransformerLens adds the bias of a gated MLP after the product with the gate.
+        return f"blocks.{layer}.mlp.hook_post" if self._gated(layer) else self._inner_name(layer, gate=False)
+
+    def _inner_name(self, layer: int, *, gate: bool) -> str:
+        linear = self._gated(layer) and not gate
+        return f"blocks.{layer}.mlp.{'hook_pre_linear' if linear else 'hook_pre'}"
+
+    def _gated(self, layer: int) -> bool:
+        return hasattr(self.model.blocks[layer].mlp, "W_gate")
 
     def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
         # Right padding: with left padding TransformerLens would mask pad tokens, and ours are never padded on the left.

@@ -177,8 +177,8 @@ def test_deltas_and_bases_must_be_of_the_same_places(gpt2: Any) -> None:
 
 def test_an_unknown_parameter_is_refused(gpt2: Any) -> None:
     edit = quick_edit(gpt2)
-    other = Edit({(0, "W_in"): edit.deltas[LAYER, "W_out"]}, {(0, "W_in"): edit.bases[LAYER, "W_out"]})
-    with pytest.raises(EditError, match="edits change W_out"):
+    other = Edit({(0, "W_new"): edit.deltas[LAYER, "W_out"]}, {(0, "W_new"): edit.bases[LAYER, "W_out"]})
+    with pytest.raises(EditMismatchError, match="changes W_new of layer 0, but there is no parameter 'W_new'"):
         other.apply_(gpt2)
 
 
