@@ -6,6 +6,7 @@ the editor's network. No weight of the model is written and none gets a gradient
 Reference: MEND, https://arxiv.org/abs/2110.11309, §3.3 and algorithm 1.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,7 +178,9 @@ def train(trainer: Trainer, state: TrainingState, checkpoint: str | Path | None,
 
 
 def _validate(trainer: Trainer, state: TrainingState, checkpoint: str | Path | None, began: float) -> None:
-    state.record({"step": state.step, **trainer.validate(state.network)})
+    entry = {"step": state.step, **trainer.validate(state.network)}
+    _check_finite(entry["loss"], state.step)
+    state.record(entry)
     state.finished = state.step >= trainer.settings.steps or state.waited >= trainer.settings.patience
     state.seconds = time.perf_counter() - began
     if checkpoint is not None:
@@ -192,8 +195,7 @@ def _step(trainer: Trainer, state: TrainingState) -> None:
         for i in range(settings.accumulate):
             batch = trainer.batch(state.step * settings.accumulate + i)
             loss = trainer.losses(state.network, batch).total(settings)
-            if not torch.isfinite(loss):
-                raise EditError(f"the loss of step {state.step} is {float(loss)}; lower lr.")
+            _check_finite(float(loss.detach()), state.step)
             (loss / settings.accumulate).backward()
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
     for group in state.optimizer.param_groups:
@@ -204,3 +206,8 @@ def _step(trainer: Trainer, state: TrainingState) -> None:
 
 def _logprobs(logits: Tensor) -> Tensor:
     return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+
+
+def _check_finite(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise EditError(f"the loss at step {step} is {loss}; lower lr or step_size.")

@@ -25,12 +25,17 @@ def record(case: int, subject: str, target: str) -> EvalRecord:
     return EvalRecord(case, request, others, ("Berlin is in the city of", "The town of Oslo is in"))
 
 
-TRAINING = [record(i, subject, target) for i, (subject, target) in enumerate(
-    [("Eiffel Tower", "Rome"), ("Louvre", "Berlin"), ("Big Ben", "Madrid"), ("Kremlin", "Old Paris"), ("Colosseum", "Oslo")]
-)]  # fmt: skip
+_ANSWERS = {
+    "Eiffel Tower": "Rome",
+    "Louvre": "Berlin",
+    "Big Ben": "Madrid",
+    "Kremlin": "Old Paris",
+    "Colosseum": "Oslo",
+}
+TRAINING = [record(i, subject, target) for i, (subject, target) in enumerate(_ANSWERS.items())]
 VALIDATION = [record(10, "Prado", "Vienna"), record(11, "Tate", "Lisbon"), record(12, "Hermitage", "Rome")]
 
-QUICK = {"steps": 4, "batch": 2, "validate_every": 2, "text_tokens": 6, "seed": 3}
+QUICK = {"steps": 4, "batch": 3, "validate_every": 2, "text_tokens": 6, "seed": 3}
 
 
 def quick_mend(**settings: Any) -> MEND:
