@@ -28,6 +28,9 @@ EDITORS: dict[str, MEND | KnowledgeEditor] = {
 }
 """Settings for the bundled model: what was best of a few on the validation facts."""
 
+WORDINGS = 3
+"""Phrasings of a training record besides its own, at most."""
+
 NEIGHBORS = 5
 """Neighbourhood prompts of a training record at most."""
 
@@ -35,10 +38,9 @@ FACTS_A_TEXT = 3
 """Sentences in one unrelated text."""
 
 
-def training_records(world: World, split: str, seed: int = 0, targets: int = 4) -> list[EvalRecord]:
-    """Records about the subjects of a split: each fact with up to `targets` wrong objects of its relation. The other
-    wordings are those of the training text, half of them after a sentence that has nothing to do with it; held-out
-    phrasings are left for the scores.
+def training_records(world: World, split: str, seed: int = 0, targets: int = 2) -> list[EvalRecord]:
+    """Records about the subjects of a split: each fact with up to `targets` wrong objects of its relation. No
+    wording is a held-out phrasing: those are left for the scores.
     """
     subjects, made, objects = set(world.split(split)), [], _objects(world)
     for fact in (fact for fact in world.facts if fact.subject in subjects):
@@ -64,9 +66,10 @@ def _sample(rng: random.Random, objects: set[str], most: int) -> list[str]:
 
 
 def _wordings(world: World, fact: Fact, rng: random.Random) -> tuple[str, ...]:
-    others = [template.replace("{}", fact.subject) for template in world.phrasings(fact)]
-    behind = [f"{rng.choice(world.source.distractors)} {prompt}" for prompt in others]
-    return (*others, *behind)
+    """Some phrasings of the training text, and as many after a sentence that has nothing to do with the fact."""
+    templates = [template for template in world.phrasings(fact) if template != fact.template]
+    others = [template.replace("{}", fact.subject) for template in rng.sample(templates, min(WORDINGS, len(templates)))]
+    return (*others, *(f"{rng.choice(world.source.distractors)} {prompt}" for prompt in others))
 
 
 def _neighbors(world: World, fact: Fact, split: str, rng: random.Random) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ class KnowledgeEditor(LearnedEditor):
     """Of the LSTM, in each direction (512; De Cao 128)."""
     hidden: int = 128
     """Of the condition and of the layer between it and a matrix's rows and columns (768 and 512)."""
-    step_size: float = 1.0
+    step_size: float = 0.1
     """The change before training is about this times the gradient, downhill."""
 
     def __post_init__(self) -> None:

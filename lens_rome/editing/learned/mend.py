@@ -32,8 +32,8 @@ class MEND(LearnedEditor):
     """Of the network's matrices (1920, or the whole size if that is less)."""
     step_size: float = 1e-3
     """α of every matrix before training (1e-4)."""
-    step_size_lr: float = 1e-3
-    """Adam's learning rate of the α (1e-4)."""
+    step_size_lr: float = 1e-4
+    """Adam's learning rate of the α, as published."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
