@@ -50,7 +50,8 @@ class TrainingRecord:
     def read(cls, told: dict[str, Any]) -> "TrainingRecord":
         """Inverse of `jsonable`, after a file has made lists of tuples."""
         lists = ("training_subjects", "validation_subjects", "history")
-        return cls(**{**told, **{name: tuple(told[name]) for name in lists}})
+        fields: dict[str, Any] = {**told, **{name: tuple(told[name]) for name in lists}}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, eq=False)

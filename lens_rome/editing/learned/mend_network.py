@@ -4,6 +4,8 @@ Reference: MEND, https://arxiv.org/abs/2110.11309, §3.2. One network for each k
 layer has a scale and a shift of its own in it, and a step size.
 """
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -43,6 +45,10 @@ class _MatrixNetwork(nn.Module):
         size = d_in + d_out
         self.blocks = nn.ModuleList([_Block(size, min(rank, size), n_layers, dtype) for _ in range(_BLOCKS)])
 
+    def observe(self, x: Tensor, delta: Tensor) -> None:
+        self.inputs.add(x)
+        self.gradients.add(delta)
+
     def forward(self, x: Tensor, delta: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         h = torch.cat([self.inputs.normalise(x), self.gradients.normalise(delta)], -1)
         for block in self.blocks:
@@ -81,5 +87,4 @@ class MENDNetwork(EditorNetwork):
     def observe(self, factors: GradientFactors) -> None:
         """Count the factors into the running statistics; only training does."""
         for (_, name), found in factors.at.items():
-            self.matrices[name].inputs.add(found.x[found.kept])
-            self.matrices[name].gradients.add(found.delta[found.kept])
+            cast(_MatrixNetwork, self.matrices[name]).observe(found.x[found.kept], found.delta[found.kept])

@@ -82,7 +82,8 @@ class TrainingSettings:
     def read(cls, settings: dict[str, Any]) -> Self:
         """Inverse of `jsonable`, after a file has made lists of tuples."""
         layers = settings.get("layers")
-        return cls(**{**settings, "layers": None if layers is None else tuple(layers)})
+        told: dict[str, Any] = {**settings, "layers": None if layers is None else tuple(layers)}
+        return cls(**told)
 
 
 def _is_count(value: object, least: int) -> bool:

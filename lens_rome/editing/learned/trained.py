@@ -1,7 +1,7 @@
 """A trained editor: it makes edits, and is saved and loaded. It changes in no call."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -11,7 +11,7 @@ import torch
 from lens_rome._files import load_tensors, save_tensors
 from lens_rome._typing import Model
 from lens_rome._warnings import warn_caller
-from lens_rome.editing.delta import LowRankDelta, Place
+from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.learned.fit import Learned, LearnedEditor, TrainingRecord, probe_of
 from lens_rome.editing.learned.gradients import gradient_factors
@@ -77,7 +77,7 @@ class TrainedEditor:
         if not wanted:
             raise EditError("no requests to edit.")
         parts = self._parts(model, wanted)
-        deltas = dict(parts[0][0])
+        deltas: dict[Place, Delta] = dict(parts[0][0])
         for more, _ in parts[1:]:
             deltas = {place: deltas[place] + delta for place, delta in more.items()}
         return self._made(as_surface(model), deltas, wanted, [logprob for _, logprob in parts])
@@ -118,7 +118,7 @@ class TrainedEditor:
     def _made(
         self,
         surface: AbstractSurface,
-        deltas: dict[Place, LowRankDelta],
+        deltas: Mapping[Place, Delta],
         wanted: list[EditRequest],
         before: list[float],
     ) -> Edit:
