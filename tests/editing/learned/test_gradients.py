@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lens_rome.editing import Edit
-from lens_rome.editing.learned.changes import changed_run
+from lens_rome.editing.learned.changes import Change, changed_run
 from lens_rome.editing.learned.gradients import gradient_factors
 from lens_rome.editing.learned.rows import TargetRows
 from lens_rome.errors import SurfaceError
@@ -103,3 +103,20 @@ def test_gradients_reach_the_factors_of_a_change_and_no_parameter(gpt2: Any) -> 
         rows.nll(changed_run(surface, rows.tokens, changes, (0, 1))).sum().backward()
     assert all(float(leaf.grad.norm()) > 0 for leaf in leaves)
     assert all(parameter.grad is None for parameter in gpt2.parameters())
+
+
+def test_the_gradient_of_a_change_takes_the_way_through_later_changes_too(gpt2: Any) -> None:
+    surface, rows = as_surface(gpt2), TargetRows.of(pairs_of(gpt2))
+    changes = random_changes(surface, 2, size=0.3)
+    lower, step = changes[2, "W_in"], 1e-6
+
+    def loss(shift: torch.Tensor) -> torch.Tensor:
+        moved = {**changes, (2, "W_in"): Change(lower.left + shift, lower.right)}
+        return rows.nll(changed_run(surface, rows.tokens, moved, (0, 1))).sum()
+
+    direction = torch.randn(lower.left.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    shift = torch.zeros_like(lower.left, requires_grad=True)
+    loss(shift).backward()
+    with torch.no_grad():
+        slope = (loss(step * direction) - loss(-step * direction)) / (2 * step)
+    assert float((shift.grad * direction).sum()) == pytest.approx(float(slope), rel=1e-5)

@@ -1,5 +1,6 @@
 """The networks compute what the papers' formulas say, token by token."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,18 @@ def test_mend_equals_its_definition_token_by_token(structure: Structure, factors
             delta = change.delta(i)
             torch.testing.assert_close(delta.dense(), expected, rtol=0, atol=1e-10)
             assert delta.rank == int(found.kept[i].sum())
+
+
+def test_step_sizes_and_layers_follow_names_and_not_the_order_of_places(
+    structure: Structure, factors: GradientFactors
+) -> None:
+    network = shaken(MENDNetwork(structure, rank=3, step_size=0.01))
+    network.observe(factors)
+    turned = MENDNetwork(replace(structure, places=PLACES[::-1]), rank=3, step_size=7.0)
+    turned.load_state_dict(network.state_dict())
+    one, other = network(factors), turned(replace(factors, at=dict(reversed(factors.at.items()))))
+    for place in PLACES:
+        assert torch.equal(one[place].right, other[place].right)
 
 
 def test_untrained_mend_steps_against_the_normalised_gradient(structure: Structure, factors: GradientFactors) -> None:

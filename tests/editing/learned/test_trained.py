@@ -64,8 +64,10 @@ def assert_same_edit(one: Edit, other: Edit, tolerance: float = 0.0) -> None:
 
 
 def test_an_edit_changes_both_matrices_of_the_last_blocks_and_leaves_the_model(trained: Any, gpt2: Any) -> None:
+    vocabulary = (len(gpt2.tokenizer), gpt2.tokenizer.pad_token)
     with assert_untouched(gpt2), torch.inference_mode():
         edit = trained.edit(gpt2, REQUEST)
+    assert (len(gpt2.tokenizer), gpt2.tokenizer.pad_token) == vocabulary
     assert set(edit.deltas) == {(layer, name) for layer in (2, 3) for name in ("W_in", "W_out")}
     prompt, target = pairs_of(gpt2)[0]
     before = float(nll_by_loop(gpt2, prompt, target).detach())
