@@ -4,7 +4,7 @@ Reference: MEND, https://arxiv.org/abs/2110.11309, §3.2. One network for each k
 layer has a scale and a shift of its own in it, and a step size.
 """
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float
@@ -61,6 +61,8 @@ class MENDNetwork(EditorNetwork):
 
     Step sizes α are named by layer and matrix, so no order of anything can mix them up.
     """
+
+    keeps_statistics: ClassVar[bool] = True
 
     def __init__(self, structure: Structure, rank: int, step_size: float) -> None:
         super().__init__()

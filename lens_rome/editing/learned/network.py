@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from lens_rome.surface import AbstractSurface
 
 class EditorNetwork(nn.Module):
     """From the gradient factors of requests to a change for each. No request's change depends on the others."""
+
+    keeps_statistics: ClassVar[bool] = False
+    """Whether it normalises by statistics, which `observe` makes."""
 
     @abstractmethod
     def forward(self, factors: GradientFactors) -> Changes:

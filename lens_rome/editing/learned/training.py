@@ -30,7 +30,7 @@ from lens_rome.errors import EditError
 from lens_rome.surface import AbstractSurface, pad_right
 
 STATISTICS_FACTS = 256
-"""Facts over whose tokens gradients are normalised; more change nothing that shows."""
+"""Training facts over whose tokens (thousands of them) gradients are normalised."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,15 @@ class Trainer:
         return gradient_factors(self.surface, self.places, rows)
 
     def observe(self, network: EditorNetwork) -> None:
-        """Take the first facts in drawn order into the network's statistics, which then stay as they are."""
-        draws = Draws(self.settings.seed, self.settings.batch)
-        most = min(STATISTICS_FACTS, len(self.training))
+        """Take the first facts in drawn order into the network's statistics, if it keeps any; they
+        then stay as they are.
+        """
+        if not network.keeps_statistics:
+            return
+        most, size = min(STATISTICS_FACTS, len(self.training)), self.settings.batch
         order = Draws(self.settings.seed, most).examples(0, len(self.training))
-        for start in range(0, most, draws.batch):
-            network.observe(self.factors([self.training[i] for i in order[start : start + draws.batch]]))
+        for start in range(0, most, size):
+            network.observe(self.factors([self.training[i] for i in order[start : start + size]]))
 
     def losses(self, network: EditorNetwork, batch: Batch) -> Losses:
         """The losses of a batch, each fact under its own change."""
