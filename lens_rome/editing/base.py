@@ -20,10 +20,14 @@ class Base:
     """Fingerprints of weights that hold this change although it was not written at once: a sum of edits made one after
     another rounds once where they round one by one.
     """
+    rounding: float | None = None
+    """What writing the change into the weight's precision loses: norm of the rounding error over that of the change;
+    None where it was not measured (scaled or added edits, files of version 0.1.0).
+    """
 
     @classmethod
     def read(cls, fields: Mapping[str, Any]) -> "Base":
-        """From a file, which has lists for tuples; files of version 0.1.0 have no `in_steps`.
+        """From a file, which has lists for tuples; files of version 0.1.0 have no `in_steps` and no `rounding`.
 
         Raises:
             TypeError: a field is missing or unknown.

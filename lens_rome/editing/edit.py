@@ -17,12 +17,16 @@ from lens_rome.editing.applied import Applied
 from lens_rome.editing.base import Base
 from lens_rome.editing.delta import Delta, Place
 from lens_rome.editing.describe import of_multiple, of_sum, request_lines, sizes, title
+from lens_rome.editing.export import export_edit
 from lens_rome.editing.files import load_fields, save_edit
 from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.editing.hooks import hooks_of
-from lens_rome.editing.weights import check_fits, dtype_name, find_parameters, place_name
+from lens_rome.editing.weights import check_fits, dtype_name, find_parameters, place_name, rounded
 from lens_rome.errors import EditError, EditMismatchError
 from lens_rome.surface import OUTSIDE, AbstractSurface, as_surface, attached
+
+# The share of a change that rounding loses from which on its print says so.
+_WORTH_TELLING = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +67,9 @@ class Edit:
         """
         bases = {}
         for place, weight in find_parameters(surface, deltas).items():
-            after = fingerprint(deltas[place].added_to(weight))
-            bases[place] = Base(fingerprint(weight), after, dtype_name(weight), float(weight.detach().double().norm()))
+            written, lost = rounded(deltas[place], weight)
+            norm = float(weight.detach().double().norm())
+            bases[place] = Base(fingerprint(weight), fingerprint(written), dtype_name(weight), norm, rounding=lost)
         return cls(deltas, bases, provenance, dict(keys or {}))
 
     # -- use ---------------------------------------------------------------------------------------------------------
@@ -150,7 +155,7 @@ class Edit:
         """
         bases = self.bases
         if factor != 1:
-            bases = {place: replace(base, after=None, in_steps=()) for place, base in self.bases.items()}
+            bases = {place: replace(base, after=None, in_steps=(), rounding=None) for place, base in self.bases.items()}
         deltas = {place: delta.scaled(factor) for place, delta in self.deltas.items()}
         return Edit(deltas, bases, of_multiple(self.provenance, factor), self.keys)
 
@@ -210,6 +215,23 @@ class Edit:
             found[place] = (norm, norm / whole if whole else math.inf)
         return found
 
+    def rounding(self, model: Model, dtype: torch.dtype | None = None) -> dict[Place, float]:
+        """What writing the edit into the weights' precision loses: norm of the rounding error over that of the change.
+
+        Hooks add the change to the activations instead, so that they lose less of a small one.
+
+        Args:
+            dtype: another precision to ask of, e.g. `torch.bfloat16`; the weights themselves are then rounded too,
+                and only what the change loses by it is counted.
+
+        Raises:
+            EditMismatchError: the model's weights are not those the edit was made for.
+        """
+        surface = as_surface(model)
+        self.check(surface)
+        parameters = find_parameters(surface, self.deltas)
+        return {place: rounded(self.deltas[place], weight, dtype)[1] for place, weight in parameters.items()}
+
     # -- files -------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
@@ -225,12 +247,33 @@ class Edit:
         """
         return cls(**load_fields(path))
 
+    def export(self, model: Model, folder: str | Path, *, source: str | Path | None = None) -> Path:
+        """Write the edited model as a Hugging Face checkpoint: weights (safetensors), configuration, tokenizer.
+
+        `transformers` and `lens_rome.load_model` load the folder; its logits are those of the model with the edit, in
+        the model's precision. The model itself comes back bit for bit. A bridge writes its own Hugging Face model; a
+        HookedTransformer the checkpoint that it was loaded from, which is compared with it first.
+
+        Args:
+            folder: a new or empty folder; it appears whole or not at all.
+            source: the HookedTransformer's checkpoint (folder or hub name) where its configuration does not name it.
+
+        Raises:
+            EditError: the model's weights are processed (folded norms, centring), or tied in the checkpoint only.
+            EditMismatchError: the edit was made for other weights, or `source` is another model.
+            FileFormatError: the folder holds something already.
+            SurfaceError: no such source.
+        """
+        return export_edit(self, model, folder, source)
+
     def __repr__(self) -> str:
-        told = (title(self.provenance), sizes(self.deltas.values()), f"model {self.provenance.get('model')!r}")
-        lines = [f"Edit({', '.join(told)})"]
-        lines += request_lines(self.provenance)
-        lines += [
-            f"  {'' if layer == OUTSIDE else f'layer {layer} '}{name}: norm {norm:.3g}, {share:.2%} of the weight's"
-            for (layer, name), (norm, share) in self.norms().items()
-        ]
+        head = (title(self.provenance), sizes(self.deltas.values()), f"model {self.provenance.get('model')!r}")
+        lines = [f"Edit({', '.join(head)})", *request_lines(self.provenance)]
+        for (layer, name), (norm, share) in self.norms().items():
+            base = self.bases[layer, name]
+            where = name if layer == OUTSIDE else f"layer {layer} {name}"
+            told = f"{where}: norm {norm:.3g}, {share:.2%} of the weight's"
+            if base.rounding is not None and base.rounding > _WORTH_TELLING:
+                told += f"; {base.rounding:.1%} of it lost by rounding to {base.dtype}"
+            lines.append(f"  {told}")
         return "\n".join(lines)

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
+
 from lens_rome._typing import Tensor
 from lens_rome.editing.base import Base
 from lens_rome.editing.delta import Delta, Place
@@ -57,6 +59,20 @@ def find_parameters(surface: AbstractSurface, places: Iterable[Place]) -> dict[P
                 "only one of them; the other follows."
             )
     return found
+
+
+def rounded(delta: Delta, weight: Tensor, dtype: torch.dtype | None = None) -> tuple[Tensor, float]:
+    """The changed weight as it is written, and the norm of its rounding error over the norm of the change.
+
+    Args:
+        dtype: another precision than the weight's; the weight is rounded to it first, as a checkpoint in that
+            precision holds it.
+    """
+    weight = weight.detach() if dtype is None else weight.detach().to(dtype)
+    exact = delta.added_to(weight.cpu().double())
+    written = exact.to(weight.dtype)
+    lost, norm = float((written.double() - exact).norm()), delta.norm()
+    return written, lost / norm if norm else 0.0
 
 
 def check_fits(
