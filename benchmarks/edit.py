@@ -1,15 +1,17 @@
 """One ROME edit against the straightforward way, on one model in one run, and against the floor.
 
-    python benchmarks/edit.py            # GPT-2-small shape with random weights, and the atlas
+    python benchmarks/edit.py            # GPT-2 small's and medium's shapes with random weights, and the atlas
     python benchmarks/edit.py --quick
 
 The straightforward way runs the whole model in each step of the search for v*, all positions and layers, as the
 released code does; both do the same number of steps. The floor counts the dense products above the edited layer, from
-the lookup on, forward and backward.
+the lookup on, forward and backward. Last come many requests in one call against one call each.
 """
 
 import argparse
+import random
 import warnings
+from dataclasses import replace
 
 import torch
 from _machine import multiply_adds_per_second, random_gpt2, seconds
@@ -76,6 +78,23 @@ def compare(model, request: lr.EditRequest, layer: int, title: str, repeats: int
     )
 
 
+def together(model, world, name: str, n: int, title: str) -> None:
+    """`n` requests in one call against one call each; contexts and the moment's factor are shared by both."""
+    surface, moments = as_surface(model), world.moments
+    editor = replace(lr.preset(name, "atlas"), contexts=("", "In short. ", "He said so to all of them. "))
+    requests = [record.request for record in random.Random(0).sample(world.records, n)]
+    few = requests[: max(1, n // 8)]
+    editor.edit(model, requests[0], moments=moments)  # factors the moments
+    each = seconds(lambda: [editor.edit(model, request, moments=moments) for request in few], 1) / len(few)
+    call = editor.edit_each if name == "ROME" else editor.edit
+    joint = seconds(lambda: call(model, requests, moments=moments), 1) / n
+    print(
+        f"{title:20s} {surface.name:6s} {name}, {n} requests: {each:5.2f} s an edit one by one, {joint:5.2f} s in one "
+        f"call, {each / joint:4.1f} times faster",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
@@ -83,14 +102,20 @@ def main() -> None:
     options = parser.parse_args()
     repeats = 1 if options.quick else options.repeats
     warnings.simplefilter("ignore")
-    shape = (4, 64, 4, 2048) if options.quick else (12, 768, 12, 50257)
+    shapes = {"small": (12, 768, 12, 50257), "medium": (24, 1024, 16, 50257)}
+    if options.quick:
+        shapes = {"tiny": (4, 64, 4, 2048)}
     surfaces = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
     request = lr.EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris")
+    for name, shape in shapes.items():
+        for surface in surfaces:
+            layer = lr.preset("ROME", "gpt2-medium").layer if name == "medium" else shape[0] // 3
+            compare(random_gpt2(*shape, surface), request, layer, f"GPT-2 {name}'s shape", repeats)
     for surface in surfaces:
-        compare(random_gpt2(*shape, surface), request, shape[0] // 3, "GPT-2 small shape", repeats)
-    for surface in surfaces:
-        model, _ = lr.load_atlas(surface)
+        model, world = lr.load_atlas(surface)
         compare(model, request, lr.preset("ROME", "atlas").layer, "atlas", repeats)
+        together(model, world, "ROME", 2 if options.quick else 64, "atlas")
+        together(model, world, "MEMIT", 2 if options.quick else 200, "atlas")
 
 
 if __name__ == "__main__":

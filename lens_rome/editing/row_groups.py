@@ -6,15 +6,18 @@ but about as much text after them: grouped by that position, hardly any padding 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 
 from lens_rome._typing import FwdHooks, Tensor
-from lens_rome.editing.rows import Row, stack
+from lens_rome.editing.rows import Row, at_positions, stack
 from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, check_finite, owner_hooks
+
+_CALL = 4e7
+"""Multiply-adds that take about as long as calling a block once more, forward and backward, does beside its work."""
 
 
 @dataclass(frozen=True)
@@ -31,26 +34,29 @@ class SearchRow:
 class Readings:
     """What one run of a group tells, with gradients."""
 
-    rows: list[SearchRow]
-    """Those that have a target."""
-    logprobs: tuple[Float[Tensor, " _"], ...]
-    """Of each of these rows, its target's tokens, in nats."""
-    owners: Int[Tensor, " row"]
-    """Their requests."""
+    logprobs: Float[Tensor, " token"]
+    """Of every target token of every row, in nats."""
+    owners: Int[Tensor, " token"]
+    """The request of each."""
+    shares: Float[Tensor, " token"]
+    """One over the number of the target's tokens."""
+    bare: Bool[Tensor, " token"]
+    """Whether the row is the bare prompt."""
     kl_logprobs: Float[Tensor, "kl d_vocab"]
     """Of every token at the divergence prompts' lookups."""
     kl_owners: Int[Tensor, " kl"]
 
 
 class RowGroup:
-    """Rows that are looked up at the same position, and the run from which each step resumes.
+    """Rows that are looked up at about the same position, and the run from which each step resumes: at the first of
+    these positions.
 
     Under hooks of the model's owner that look at positions, every step is a run over the whole sequences.
     """
 
     def __init__(self, surface: AbstractSurface, site: Site, rows: Sequence[SearchRow]) -> None:
         self.surface, self.site, self.rows = surface, site, list(rows)
-        self.lookup = rows[0].row.lookup
+        self.start = min(each.row.lookup for each in rows)
         batch = stack(surface, [each.row for each in rows])
         self._tokens, self._noise = batch.tokens, batch.hooks
         self._base: BaseRun | None = None
@@ -60,20 +66,26 @@ class RowGroup:
             else:
                 self._base = surface.base_run(batch.tokens, batch.hooks, keep=[site])
                 values = self._base[site]
-        self.values: Float[Tensor, "row d_model"] = values[:, self.lookup]
-        """What is at the site at each row's lookup without δ."""
         self._place()
+        self.values: Float[Tensor, "row d_model"] = at_positions(values, self._lookups)
+        """What is at the site at each row's lookup without δ."""
 
     def _place(self) -> None:
         """Where each row is read, as flat (row, position) pairs, and whose δ it takes."""
-        self.owners = _owners(self.rows)
+        self.owners = torch.tensor([each.request for each in self.rows], dtype=torch.long)
+        self._lookups = torch.tensor([each.row.lookup for each in self.rows])
         reads = [
-            range(each.row.end, each.row.end + len(each.row.target)) if each.row.target else [each.row.lookup]
-            for each in self.rows
+            (i, each.row.end + j, token, 1 / len(each.row.target), each.bare)
+            for i, each in enumerate(self.rows)
+            for j, token in enumerate(each.row.target)
         ]
-        self._read_rows = torch.tensor([i for i, at in enumerate(reads) for _ in at])
-        self._read_at = torch.tensor([position for at in reads for position in at])
-        self._counts = [len(at) for at in reads]
+        kl = [i for i, each in enumerate(self.rows) if not each.row.target]
+        rows, at, targets, shares, bare = zip(*reads, strict=True) if reads else ((), (), (), (), ())
+        self._kl_rows = torch.tensor(kl, dtype=torch.long)
+        self._read_rows = torch.cat([torch.tensor(rows, dtype=torch.long), self._kl_rows])
+        self._read_at = torch.cat([torch.tensor(at, dtype=torch.long), self._lookups[self._kl_rows]])
+        self._targets = torch.tensor(targets, dtype=torch.long)
+        self._shares, self._bare = torch.tensor(shares, dtype=torch.float64), torch.tensor(bare, dtype=torch.bool)
 
     def keep(self, wanted: Bool[Tensor, " request"]) -> "RowGroup | None":
         """The group without the rows of requests that are no longer wanted; None if nothing is left."""
@@ -96,26 +108,26 @@ class RowGroup:
         """Run with each request's δ added at its rows' lookups."""
         logits = (self._resumed if self._base is not None else self._full_length)(deltas[self.owners.to(deltas.device)])
         check_finite(self.surface, logits.detach())
-        logprobs = logits.to(deltas.dtype).log_softmax(-1).split(self._counts)
-        told = [(each, found) for each, found in zip(self.rows, logprobs, strict=True) if each.row.target]
-        kl = [(each, found[0]) for each, found in zip(self.rows, logprobs, strict=True) if not each.row.target]
+        logprobs, n = logits.to(deltas.dtype).log_softmax(-1), len(self._targets)
+        where = deltas.device
         return Readings(
-            [each for each, _ in told],
-            tuple(found[range(len(found)), list(each.row.target)] for each, found in told),
-            _owners(each for each, _ in told),
-            torch.stack([found for _, found in kl]) if kl else deltas.new_zeros(0, logits.shape[-1]),
-            _owners(each for each, _ in kl),
+            logprobs[:n].gather(-1, self._targets.to(where)[:, None])[:, 0],
+            self.owners[self._read_rows[:n]].to(where),
+            self._shares.to(logprobs),
+            self._bare.to(where),
+            logprobs[n:],
+            self.owners[self._kl_rows].to(where),
         )
 
     def _resumed(self, deltas: Tensor) -> Tensor:
         """Run from the edited block's output on; where a norm follows the MLP, that block again with δ inside."""
-        surface, base, layer, start = self.surface, self._base, self.site.layer, self.lookup
+        surface, base, layer, start = self.surface, self._base, self.site.layer, self.start
         assert base is not None
         if self.site.kind == "value" and surface.norm_after_mlp(layer):
-            with attached(surface.model, self._adding_hook(deltas, 0)):
+            with attached(surface.model, self._adding_hook(deltas, start)):
                 resid = surface.block(base, layer, base.resid[layer][:, start:], start)
         else:
-            resid = _added(base.resid[layer + 1][:, start:], deltas, 0)
+            resid = _added(base.resid[layer + 1][:, start:], deltas, self._lookups - start)
         first_read = int(self._read_at.min())
         if layer + 1 < surface.n_layers:
             for current in range(layer + 1, surface.n_layers - 1):
@@ -127,35 +139,47 @@ class RowGroup:
         return surface.logits(chosen[None])[0]
 
     def _full_length(self, deltas: Tensor) -> Tensor:
-        logits = self.surface.run(self._tokens, [*self._noise, *self._adding_hook(deltas, self.lookup)])
+        logits = self.surface.run(self._tokens, [*self._noise, *self._adding_hook(deltas, 0)])
         return logits[self._read_rows.to(logits.device), self._read_at.to(logits.device)]
 
-    def _adding_hook(self, deltas: Tensor, position: int) -> FwdHooks:
+    def _adding_hook(self, deltas: Tensor, start: int) -> FwdHooks:
+        """δ added to activations that begin at position `start`."""
+
         def add(activation: Tensor, hook: object) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
-            return _added(activation, deltas, position)
+            return _added(activation, deltas, self._lookups - start)
 
         return [(self.surface.hook_name(self.site), add)]
 
 
-def _owners(rows: Iterable[SearchRow]) -> Int[Tensor, " row"]:
-    return torch.tensor([each.request for each in rows], dtype=torch.long)
-
-
-def _added(activation: Tensor, deltas: Tensor, position: int) -> Tensor:
-    """Each row's δ at one position."""
-    changed = activation.clone()
-    changed[:, position] = changed[:, position] + deltas.to(activation.dtype)
+def _added(activation: Tensor, deltas: Tensor, positions: Int[Tensor, " row"]) -> Tensor:
+    """Each row's δ at its position."""
+    changed, rows = activation.clone(), torch.arange(len(positions), device=activation.device)
+    at = positions.to(activation.device)
+    changed[rows, at] = changed[rows, at] + deltas.to(activation.dtype)
     return changed
 
 
 def group_rows(surface: AbstractSurface, site: Site, rows: Sequence[SearchRow]) -> list[RowGroup]:
-    """Rows in groups of equal lookup. What stands after the lookup of a divergence prompt is cut off: nothing reads
-    it.
+    """Rows in groups of about equal lookup. What stands after the lookup of a divergence prompt is cut off: nothing
+    reads it.
+
+    A group of its own costs some calls of each block; rows join the group before them where the positions that they
+    then run in vain cost less than that.
     """
-    groups: dict[int, list[SearchRow]] = defaultdict(list)
+    by_lookup: dict[int, list[SearchRow]] = defaultdict(list)
     for each in rows:
         row = each.row
         if not row.target:
             each = replace(each, row=replace(row, tokens=row.tokens[: max(row.lookup, row.subject[1] - 1) + 1]))
-        groups[row.lookup].append(each)
-    return [RowGroup(surface, site, groups[lookup]) for lookup in sorted(groups)]
+        by_lookup[row.lookup].append(each)
+    per_token = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
+    groups: list[list[SearchRow]] = []
+    start = 0
+    for lookup in sorted(by_lookup):
+        some = by_lookup[lookup]
+        if groups and len(some) * (lookup - start) * per_token < _CALL:
+            groups[-1] += some
+        else:
+            groups.append(some)
+            start = lookup
+    return [RowGroup(surface, site, group) for group in groups]

@@ -134,7 +134,7 @@ class _Problem:
         self.groups = group_rows(surface, search.site, numbered)
         self.initial = self._at_the_bare_prompts()
         self._reference = self.initial.new_zeros(self.count, int(surface.cfg.d_vocab))
-        self.prob_before = self.initial.new_zeros(self.count)
+        self._bare_logprob = self.initial.new_zeros(self.count)
         self._first = True
 
     def _at_the_bare_prompts(self) -> Float[Tensor, "request d_model"]:
@@ -147,6 +147,11 @@ class _Problem:
                 if each.bare:
                     initial[each.request] = value.to(dtype)
         return initial
+
+    @property
+    def prob_before(self) -> Float[Tensor, " request"]:
+        """Joint probability of each target after its bare prompt without δ, once the first terms are known."""
+        return self._bare_logprob.exp()
 
     def keep(self, running: Bool[Tensor, " request"]) -> None:
         """Drop the rows of requests that have stopped, once they are half of all: to drop them costs a copy."""
@@ -166,22 +171,18 @@ class _Problem:
             told = group.read(deltas)
             if self._first:
                 self._remember(told)
-            if told.logprobs:
-                means = torch.stack([-logprobs.mean() for logprobs in told.logprobs]) / self.n_contexts
-                nll = nll.index_add(0, told.owners.to(nll.device), means)
+            nll = nll.index_add(0, told.owners, -told.logprobs * told.shares / self.n_contexts)
             if len(told.kl_owners):
-                owners = told.kl_owners.to(kl.device)
-                terms = (told.kl_logprobs.exp() * (told.kl_logprobs - self._reference[owners])).sum(-1)
-                kl = kl.index_add(0, owners, terms)
+                before = self._reference[told.kl_owners]
+                terms = (told.kl_logprobs.exp() * (told.kl_logprobs - before)).sum(-1)
+                kl = kl.index_add(0, told.kl_owners, terms)
         self._first = False
         return nll, kl
 
     def _remember(self, told: Readings) -> None:
         """What the model says before any change."""
-        self._reference[told.kl_owners.to(self._reference.device)] = told.kl_logprobs.detach()
-        for each, logprobs in zip(told.rows, told.logprobs, strict=True):
-            if each.bare:
-                self.prob_before[each.request] = logprobs.detach().sum().exp()
+        self._reference[told.kl_owners] = told.kl_logprobs.detach()
+        self._bare_logprob.index_add_(0, told.owners[told.bare], told.logprobs.detach()[told.bare])
 
 
 def _descend(problem: _Problem, search: Search) -> list[Value]:

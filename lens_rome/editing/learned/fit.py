@@ -13,7 +13,7 @@ from lens_rome.editing.learned.network import EditorNetwork, Structure
 from lens_rome.editing.learned.settings import TrainingSettings
 from lens_rome.editing.learned.state import TrainingState, identity_of
 from lens_rome.editing.learned.training import Trainer, train
-from lens_rome.editing.value import differentiable
+from lens_rome.editing.search import differentiable
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 

@@ -17,8 +17,9 @@ from lens_rome.editing.learned.fit import Learned, LearnedEditor, TrainingRecord
 from lens_rome.editing.learned.gradients import gradient_factors
 from lens_rome.editing.learned.network import Structure
 from lens_rome.editing.learned.rows import TargetRows, token_pair
-from lens_rome.editing.rome import Moments, _as_requests
-from lens_rome.editing.value import differentiable
+from lens_rome.editing.requests import as_requests
+from lens_rome.editing.rome import Moments
+from lens_rome.editing.search import differentiable
 from lens_rome.errors import EditError, EditMismatchError, FileFormatError
 from lens_rome.facts import EditRequest
 from lens_rome.surface import AbstractSurface, as_surface
@@ -73,7 +74,7 @@ class TrainedEditor:
             EditMismatchError: another model, or another weight processing.
             SurfaceError, FactError, EditError: unsupported model, unusable request.
         """
-        wanted = _as_requests(requests)
+        wanted = as_requests(requests)
         if not wanted:
             raise EditError("no requests to edit.")
         parts = self._parts(model, wanted)
@@ -90,7 +91,7 @@ class TrainedEditor:
         moments: Moments = None,  # noqa: ARG002 - as all editors
     ) -> list[Edit]:
         """An independent edit for each request, some in one backward pass. Arguments and errors as in `edit`."""
-        wanted = _as_requests(requests)
+        wanted = as_requests(requests)
         parts = self._parts(model, wanted)
         surface = as_surface(model)
         return [
