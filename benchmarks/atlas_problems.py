@@ -1,4 +1,4 @@
-"""ROME, MEMIT and FT+L on the five editing problems of Hase et al. (2023), on the atlas's own records.
+"""ROME, MEMIT and FT+L, by their presets, on Hase et al.'s five editing problems, on the atlas's own records.
 
     python benchmarks/atlas_problems.py --records 30
 
@@ -16,18 +16,16 @@ import random
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 import lens_rome as lr
 from lens_rome.editing import (
-    MEMIT,
     EditingProblem,
     ErrorInjection,
     FactAmplification,
-    FineTune,
     TracingReversal,
     editing_problems,
     neighborhood_score,
@@ -118,22 +116,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--bound", type=float, default=5e-2, help="of fine-tuning")
-    parser.add_argument("--lr", type=float, default=5e-3, help="of fine-tuning")
-    parser.add_argument("--weight", type=float, default=20.0, help="of MEMIT")
     parser.add_argument("--problems", default="", help="names by commas; default: all")
     parser.add_argument("--editors", default="ROME,MEMIT,FT+L")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore", lr.DisablingEditWarning)
     model, world = lr.load_atlas()
-    rome = lr.preset("ROME", "atlas")
     noise = 3 * subject_deviation(as_surface(model), [record.request.subject for record in world.records])
-    known = {
-        "ROME": rome,
-        "MEMIT": MEMIT((0, 1, 2), value=replace(rome.value, clamp=4.0), weight=options.weight),
-        "FT+L": FineTune((rome.layer,), lr=options.lr, norm_bound=options.bound),
-    }
     count = 2 if options.quick else options.records
     records = usable_records(model, world, count, options.seed, noise)
     unsure = usable_records(model, world, count, options.seed, noise, most=0.95)
@@ -144,7 +133,7 @@ def main() -> None:
         if not options.problems or problem.name in options.problems.split(","):
             for name in options.editors.split(","):
                 sample = unsure if isinstance(problem, FactAmplification) else records
-                print(measure(model, world, problem, known[name], sample), flush=True)
+                print(measure(model, world, problem, lr.preset(name, "atlas"), sample), flush=True)
 
 
 if __name__ == "__main__":
