@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import Any
 
 import lens_rome as lr
+from lens_rome.editing import TrainedKnowledgeEditor, TrainedMEND
 from lens_rome.editing.presets import EDITORS
 
 TOGETHER = 32
@@ -87,8 +88,6 @@ def main() -> None:
     pool = [record for record in world.records if record.request.subject in split]
     records = random.Random(options.seed).sample(pool, 2 if options.quick else min(options.records, len(pool)))
     editors = {name: lr.preset(name, "atlas") for name in options.editors.split(",") if name}
-    from lens_rome.editing import TrainedKnowledgeEditor, TrainedMEND
-
     if options.mend:
         editors["MEND"] = TrainedMEND.load(options.mend)
     if options.ke:

@@ -11,11 +11,15 @@ from lens_rome._linalg import rank_one_update as rank_one_update
 from lens_rome.atlas import load_atlas as load_atlas
 from lens_rome.editing import EMMET as EMMET
 from lens_rome.editing import MEMIT as MEMIT
+from lens_rome.editing import MEND as MEND
 from lens_rome.editing import ROME as ROME
 from lens_rome.editing import RROME as RROME
 from lens_rome.editing import AlphaEdit as AlphaEdit
 from lens_rome.editing import DisablingEditWarning as DisablingEditWarning
 from lens_rome.editing import Edit as Edit
+from lens_rome.editing import FineTune as FineTune
+from lens_rome.editing import KnowledgeEditor as KnowledgeEditor
+from lens_rome.editing import KnowledgeNeurons as KnowledgeNeurons
 from lens_rome.editing import ValueSettings as ValueSettings
 from lens_rome.editing import compute_key as compute_key
 from lens_rome.editing import compute_value as compute_value
@@ -44,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "EMMET",
     "MEMIT",
+    "MEND",
     "ROME",
     "RROME",
     "AlphaEdit",
@@ -53,6 +58,9 @@ __all__ = [
     "EvalRecord",
     "EvalReport",
     "Fact",
+    "FineTune",
+    "KnowledgeEditor",
+    "KnowledgeNeurons",
     "LensRomeError",
     "SecondMoment",
     "SecondMoments",

@@ -1,6 +1,8 @@
 """Edits and the editors that make them."""
 
 from lens_rome.editing.applied import Applied as Applied
+from lens_rome.editing.attribution import attribute as attribute
+from lens_rome.editing.closed_form import closed_form as closed_form
 from lens_rome.editing.delta import Delta as Delta
 from lens_rome.editing.delta import DenseDelta as DenseDelta
 from lens_rome.editing.delta import LowRankDelta as LowRankDelta
@@ -9,6 +11,11 @@ from lens_rome.editing.edit import Edit as Edit
 from lens_rome.editing.finetune import FineTune as FineTune
 from lens_rome.editing.finetune import window_layers as window_layers
 from lens_rome.editing.key import compute_key as compute_key
+from lens_rome.editing.learned import MEND as MEND
+from lens_rome.editing.learned import KnowledgeEditor as KnowledgeEditor
+from lens_rome.editing.learned import SeenSubjectWarning as SeenSubjectWarning
+from lens_rome.editing.learned import TrainedKnowledgeEditor as TrainedKnowledgeEditor
+from lens_rome.editing.learned import TrainedMEND as TrainedMEND
 from lens_rome.editing.memit import EMMET as EMMET
 from lens_rome.editing.memit import MEMIT as MEMIT
 from lens_rome.editing.memit import AlphaEdit as AlphaEdit
