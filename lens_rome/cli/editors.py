@@ -10,7 +10,7 @@ from lens_rome._typing import Model
 from lens_rome.cli.models import Loaded
 from lens_rome.cli.reporting import CommandError
 from lens_rome.cli.settings import has_setting, with_settings
-from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, Edit, preset
+from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, Edit, TrainedKnowledgeEditor, TrainedMEND, preset
 from lens_rome.editing.presets import EDITORS
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest
@@ -36,7 +36,7 @@ class Editor(Protocol):
 _WITH_MOMENTS = (ROME, RROME, MEMIT, EMMET, AlphaEdit)
 _AT_A_LAYER: Mapping[str, Callable[..., Editor]] = {"ROME": ROME, "p-ROME": partial(ROME, bare=True), "R-ROME": RROME}
 
-TRAINED: Mapping[str, Callable[[Path], Editor]] = {}
+TRAINED: Mapping[str, Callable[[Path], Editor]] = {"MEND": TrainedMEND.load, "KE": TrainedKnowledgeEditor.load}
 """Editors that are themselves trained, by name, and what reads their file."""
 
 
