@@ -48,6 +48,7 @@ def _draw_bars(axis: Any, chart: Chart, series: Series) -> None:
 def _dress(axis: Any, chart: Chart, panel: ChartPanel) -> None:
     if panel.log:
         axis.set_yscale("log")
+        axis.yaxis.set_minor_formatter(import_library("matplotlib.ticker").NullFormatter())
     else:
         axis.axhline(0, color="0.4", linewidth=0.8, zorder=0)
     if panel.y_range is not None:

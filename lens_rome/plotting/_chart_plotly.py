@@ -94,8 +94,12 @@ def _add_panel(figure: Any, chart: Chart, panel: ChartPanel, column: int, named:
     if chart.rule is not None:
         figure.add_vline(x=chart.rule, line={"color": ORANGE, "dash": "dash", "width": 2}, row=1, col=column)
     if panel.y_caption is not None:
-        scale = {"type": "log", "dtick": 1, "exponentformat": "power"} if panel.log else {"range": panel.y_range}
-        figure.update_yaxes(title_text=safe(panel.y_caption), row=1, col=column, **scale)
+        bounds, scale = panel.y_range, {}
+        if panel.log:
+            # Plotly takes the exponents.
+            bounds = bounds and tuple(map(math.log10, bounds))
+            scale = {"type": "log", "dtick": 1, "exponentformat": "power"}
+        figure.update_yaxes(title_text=safe(panel.y_caption), range=bounds, row=1, col=column, **scale)
     figure.update_xaxes(
         title_text=chart.x_caption, tickmode="array", tickvals=panel.ticks, range=chart.x_range, row=1, col=column
     )

@@ -1,5 +1,6 @@
 """`plot_sequence`: what becomes of a model, and of earlier edits, when edits are made one on top of the other."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, overload
 
@@ -76,7 +77,8 @@ def plot_sequence(
     labels = list(dict.fromkeys(frame["label"]))
     if len(labels) > len(_STYLES):
         raise PlotError(f"plot_sequence draws one to {len(_STYLES)} runs, got {len(labels)}. Choose some of them.")
-    ticks = _ticks(int(frame["edits"].max()))
+    most = int(frame["edits"].max())
+    ticks = _ticks(most)
     chart = Chart(
         "Edits made one on top of the other" + (f": {visible(title)}" if title else ""),
         [],
@@ -87,7 +89,7 @@ def plot_sequence(
         x_caption="number of edits",
         x_name="edits",
         number=".4g",
-        panel_width=3.9,
+        x_range=(-0.03 * max(most, 1), 1.03 * max(most, 1)),
     )
     return draw(chart, backend)
 
@@ -112,7 +114,16 @@ def _panel(frame: Any, labels: list[str], ticks: list[int], column: str, title: 
         shown = np.isfinite(values) & ((values > 0) | (not log))
         edits, none = rows["edits"].to_numpy(dtype=float)[shown], np.full(int(shown.sum()), np.nan)
         series.append(Series(label, edits, values[shown], none, none))
-    return ChartPanel(title, series, ticks, y_caption=y, log=log, y_range=None if log else (-0.03, 1.03))
+    y_range = _decades([value for each in series for value in each.values]) if log else (-0.03, 1.03)
+    return ChartPanel(title, series, ticks, y_caption=y, log=log, y_range=y_range)
+
+
+def _decades(values: list[float]) -> tuple[float, float] | None:
+    """Whole decades around the values, so that a change of some percent is not drawn as large as a collapse."""
+    if not values:
+        return None
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    return 10.0**low, 10.0 ** max(high, low + 1)
 
 
 def _ticks(most: int) -> list[int]:

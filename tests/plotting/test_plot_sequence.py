@@ -44,6 +44,8 @@ def test_size_and_perplexity_are_on_logarithmic_scales_of_their_own() -> None:
     layout: Any = page.layout
     assert [layout.yaxis.type, layout.yaxis2.type, layout.yaxis3.type] == [None, "log", "log"]
     assert layout.yaxis2.matches is None
+    assert figure.axes[2].get_ylim() == (1.0, 1000.0)
+    assert layout.yaxis3.range == (0.0, 3.0)
     assert layout.yaxis2.title.text == "norm of W - W₀"
     assert "edits %{customdata[0]}" in page.data[0].hovertemplate
 

@@ -231,7 +231,9 @@ def test_neighbours_that_the_run_itself_edits_are_not_asked(bridge: Any) -> None
     assert probes.neighborhood(surface, REQUESTS) == float(true < new)
     reverse = EvalRecord(8, EditRequest("X", "{} is", request.target_true, request.target_new), (), asked)
     assert replace(probes, others=(reverse,)).neighborhood(surface, REQUESTS) == float(new < true)
-    assert math.isnan(replace(probes, others=()).neighborhood(surface, REQUESTS))
+    edited = EvalRecord(9, request, (), (REQUESTS[2].prompt,))
+    for others in ((), (edited,)):
+        assert math.isnan(replace(probes, others=others).neighborhood(surface, REQUESTS))
 
 
 @pytest.mark.parametrize(
