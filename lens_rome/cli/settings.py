@@ -29,13 +29,17 @@ def with_settings(editor: Settings, assignments: Sequence[str]) -> Settings:
     return _replaced(editor, changes)
 
 
+_SENTENCES = ("contexts", "paraphrases")
+"""Settings that a list with commas cannot say."""
+
+
 def setting_names(settings: object) -> list[str]:
     """The settings of an editor by their names on the command line, those of its parts with a dot."""
     names = []
     for name in _names(settings):
         part = getattr(settings, name)
         names += [f"{name}.{inner}" for inner in setting_names(part)] if _has_parts(part) else [name]
-    return names
+    return [name for name in names if name not in _SENTENCES]
 
 
 def has_setting(settings: object, name: str) -> bool:
@@ -61,6 +65,10 @@ def _value(editor: object, owner: object, name: str, text: str, path: str) -> An
     """The text as a value of the field `name`."""
     if name not in _names(owner):
         raise _unknown(editor, path)
+    if name in _SENTENCES:
+        raise CommandError(
+            f"{path} cannot be given by --set, since its texts hold spaces and commas; set it in Python."
+        )
     hint = get_type_hints(type(owner))[name]
     try:
         return _read(text, hint)

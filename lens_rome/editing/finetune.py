@@ -33,6 +33,11 @@ class FineTune(TuningSettings):
     """
 
     @property
+    def makes_dense_edits(self) -> bool:
+        """True: each edit is as large as the weights it changes, so hold few of them at a time."""
+        return True
+
+    @property
     def name(self) -> str:
         """`"FT"`, or `"FT+L"` with a bound."""
         return "FT" if self.norm_bound is None else "FT+L"

@@ -21,7 +21,7 @@ from lens_rome.editing.edit import Edit
 from lens_rome.editing.neuron_sets import NeuronSets, find_sets, shared_by
 from lens_rome.editing.requests import as_requests, chain, target_probabilities
 from lens_rome.editing.rome import DisablingEditWarning, Moments
-from lens_rome.editing.rows import check_contexts
+from lens_rome.editing.rows import check_context_lengths, check_contexts
 from lens_rome.editing.search import differentiable
 from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest, sample_contexts, tokenize_prompt
@@ -262,12 +262,7 @@ def _check_numbers(editor: KnowledgeNeurons) -> None:
     for name in ("suppress", "promote"):
         if not (math.isfinite(getattr(editor, name)) and getattr(editor, name) >= 0):
             raise EditError(f"{name} must be a number from 0, got {getattr(editor, name)!r}.")
-    for length, count in editor.context_lengths:
-        if length < 2 or count < 1:
-            raise EditError(
-                f"context_lengths are pairs (tokens, texts) with 2 tokens (the start token counts) and 1 text at "
-                f"least, got ({length}, {count})."
-            )
+    check_context_lengths(editor.context_lengths)
 
 
 def _embedding(surface: AbstractSurface, tokens: tuple[int, ...]) -> Float[Tensor, " d_model"]:

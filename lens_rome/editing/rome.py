@@ -21,7 +21,7 @@ from lens_rome.editing.key import KeyValues, read_keys
 from lens_rome.editing.metric import InverseMoment, Metric, with_memory
 from lens_rome.editing.objective import Objective
 from lens_rome.editing.requests import as_requests, chain, target_probabilities
-from lens_rome.editing.rows import check_contexts, check_lookup, prompt_rows
+from lens_rome.editing.rows import check_context_lengths, check_contexts, check_lookup, prompt_rows
 from lens_rome.editing.search import Search, differentiable, find_values
 from lens_rome.editing.value import Value, ValueSettings
 from lens_rome.errors import EditError
@@ -74,12 +74,7 @@ class _RankOneEditor:
         check_lookup(self.lookup)
         if self.contexts is not None:
             check_contexts(self.contexts)
-        for length, count in self.context_lengths:
-            if length < 2 or count < 1:
-                raise EditError(
-                    f"context_lengths are pairs (tokens, texts) with 2 tokens (the start token counts) and 1 text at "
-                    f"least, got ({length}, {count})."
-                )
+        check_context_lengths(self.context_lengths)
 
     @property
     def advice(self) -> str:
@@ -210,12 +205,6 @@ class _Plan:
     def make(cls, editor: _RankOneEditor, surface: AbstractSurface, moments: Moments) -> "_Plan":
         check_layer(surface, editor.layer)
         bos = surface.prepends_bos(editor.prepend_bos)
-        longest = max((length for length, _ in editor.context_lengths), default=0)
-        if editor.contexts is None and longest > surface.n_ctx:
-            raise EditError(
-                f"context prefixes of {longest} tokens do not fit the model's context of {surface.n_ctx}. Choose "
-                "smaller context_lengths."
-            )
         moment = moment_for(surface, editor.layer, moments, bos)
         contexts = (
             editor.contexts
@@ -234,9 +223,9 @@ def _diagnose(
         (prob_after,) = target_probabilities(plan.surface, [request], plan.prepend_bos, plan.objective)
     keys = found.keys.cpu().double()
     mean, bare = keys.mean(0), keys[0]
-    solved_mean, solved_bare = plan.moment.solve(mean), plan.moment.solve(bare)
-    length_mean, length_bare = float(mean @ solved_mean) ** 0.5, float(bare @ solved_bare) ** 0.5
-    cosine = float(mean @ solved_bare) / (length_mean * length_bare)
+    white_mean, white_bare = plan.metric.whiten(torch.stack([mean, bare]))
+    length_mean, length_bare = float(white_mean.norm()), float(white_bare.norm())
+    cosine = float(white_mean @ white_bare) / (length_mean * length_bare)
     ((_, share),) = edit.norms().values()
     delta = next(iter(edit.deltas.values()))
     assert isinstance(delta, LowRankDelta)

@@ -20,7 +20,7 @@ def check_contexts(contexts: Sequence[str]) -> None:
     """Raise `EditError` unless `contexts` are texts that begin with the empty one (the bare prompt) and end with white
     space, so that none runs into the prompt.
     """
-    if isinstance(contexts, str) or not contexts or contexts[0] != "":
+    if isinstance(contexts, str) or not contexts or contexts[0] != "" or not _are_texts(contexts):
         raise EditError(
             f"contexts must begin with '' (the bare prompt); texts after it end with their own separating space. Got "
             f"{contexts!r}."
@@ -30,6 +30,29 @@ def check_contexts(contexts: Sequence[str]) -> None:
             raise EditError(
                 f"the context {context!r} would run into the prompt; end it with a space: {context + ' '!r}."
             )
+
+
+def _are_texts(found: Sequence[object]) -> bool:
+    return all(isinstance(each, str) for each in found)
+
+
+def check_context_lengths(lengths: object) -> None:
+    """Raise `EditError` unless `lengths` are pairs (tokens, texts) from which prefixes can be sampled."""
+    for pair in lengths if isinstance(lengths, tuple | list) else (lengths,):
+        numbers = [each for each in pair if isinstance(each, int)] if isinstance(pair, tuple | list) else []
+        if len(numbers) != 2 or len(pair) != 2 or numbers[0] < 2 or numbers[1] < 1:
+            raise EditError(
+                "context_lengths are pairs (tokens, texts) with 2 tokens (the start token counts) and 1 text at "
+                f"least, such as ((5, 10), (10, 10)), got {lengths!r}."
+            )
+
+
+def check_starts(starts: object, length: object) -> None:
+    """Raise `EditError` unless prefixes of `length` tokens can be sampled from the words `starts`."""
+    if not isinstance(starts, tuple | list) or not _are_texts(starts) or not all(starts):
+        raise EditError(f"starts are the words that prefixes begin with, such as ('The', 'Because'), got {starts!r}.")
+    if not isinstance(length, int) or length < 1:
+        raise EditError(f"context_length is a number of tokens from 1, got {length!r}.")
 
 
 def check_lookup(lookup: str) -> None:

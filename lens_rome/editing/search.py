@@ -213,6 +213,17 @@ def _descend(problem: _Problem, search: Search) -> list[Value]:
     return [Value(delta, start, tuple(history), prob) for delta, start, history, prob in results]
 
 
+def _check_total(problem: _Problem, total: Float[Tensor, " request"], running: Bool[Tensor, " request"]) -> None:
+    """A loss that is not finite would pass for one that has converged."""
+    if bool((problem.initial.norm(dim=1) == 0).any()):
+        raise EditError(
+            "the output to change has no length at a request's lookup (W_out and b_out of the layer are zero there), "
+            "so there is nothing to measure the change against. Edit another layer."
+        )
+    if not bool(total.detach().cpu()[running].isfinite().all()):
+        raise EditError("the search for a value diverged: its loss is not finite. Lower ValueSettings(lr=...).")
+
+
 @torch.no_grad()
 def _step(deltas: Tensor, optimizer: torch.optim.Optimizer, running: Tensor, radius: Float[Tensor, " request"]) -> None:
     """One update of the running requests' δ, each put back into its ball. Adam knows nothing but single numbers, so

@@ -7,7 +7,6 @@ and its slack alone (https://arxiv.org/abs/2403.14236 shows the first two).
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,18 +18,19 @@ from lens_rome._warnings import warn_caller
 from lens_rome.editing.closed_form import closed_form, written_fraction
 from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
+from lens_rome.editing.hooks import hooks_of
 from lens_rome.editing.key import read_at_lookups
 from lens_rome.editing.metric import Metric, with_memory
 from lens_rome.editing.objective import Objective
 from lens_rome.editing.requests import as_requests, same_fact, target_probabilities
-from lens_rome.editing.rows import Row, check_contexts, check_lookup, prompt_rows
+from lens_rome.editing.rows import Row, check_contexts, check_lookup, check_starts, prompt_rows
 from lens_rome.editing.search import Search, differentiable, find_values
 from lens_rome.editing.value import Value, ValueSettings
 from lens_rome.errors import EditError, SingularSystemError
 from lens_rome.facts import EditRequest, sample_started_contexts
 from lens_rome.facts.contexts import STARTS
 from lens_rome.moments import SecondMoment, SecondMoments, moment_for
-from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer
+from lens_rome.surface import AbstractSurface, Site, as_surface, attached, check_layer
 
 Moments = SecondMoments | SecondMoment | str | None
 
@@ -66,13 +66,16 @@ class SpreadEditor(ABC):
     """What the outputs are searched for."""
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(layer, int) and not isinstance(layer, bool) and layer >= 0 for layer in self.layers)
-        if not self.layers or not whole or list(self.layers) != sorted(set(self.layers)):
+        several = isinstance(self.layers, tuple | list) and bool(self.layers)
+        whole = several and all(isinstance(each, int) and not isinstance(each, bool) for each in self.layers)
+        if not whole or min(self.layers) < 0 or list(self.layers) != sorted(set(self.layers)):
             raise EditError(
-                f"layers must be different whole numbers from 0 in ascending order, got {self.layers!r}. The last one "
-                "is where z is searched for, so their order matters."
+                "layers must be different whole numbers from 0 in ascending order, such as (3, 4, 5), got "
+                f"{self.layers!r}. The last one is where z is searched for, so their order matters."
             )
+        object.__setattr__(self, "layers", tuple(self.layers))
         check_lookup(self.lookup)
+        check_starts(self.starts, self.context_length)
         if self.contexts is not None:
             check_contexts(self.contexts)
         if self.residual_at not in ("bare", "mean"):
@@ -203,8 +206,8 @@ def _read(
     key, output = Site(layer, "key"), plan.search.site
     flat = [row for own in rows for row in own]
     mean = plan.editor.residual_at == "mean"
-    edited = Edit.made_for(plan.surface, deltas, {}).hooked(plan.surface.model) if deltas else nullcontext()
-    with edited:
+    adders, readers = hooks_of(plan.surface, deltas)
+    with attached(plan.surface.model, adders, first=True), attached(plan.surface.model, readers):
         if mean:
             found = read_at_lookups(plan.surface, flat, [key, output])
             now = found[output]

@@ -15,7 +15,7 @@ from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.surface import AbstractSurface, as_surface
 
 _TOGETHER = 32
-"""Edits that are made in one batch and held at a time."""
+"""Edits that are made in one batch and held at a time; editors whose `makes_dense_edits` is True make one at a time."""
 
 
 @runtime_checkable
@@ -97,8 +97,9 @@ def _edits_of(
     if edits is None or isinstance(edits, Edit | Mapping):
         yield from ((each, edits[each.case_id] if isinstance(edits, Mapping) else edits) for each in records)
         return
-    for start in range(0, len(records), _TOGETHER):
-        some = records[start : start + _TOGETHER]
+    step = 1 if getattr(edits, "makes_dense_edits", False) else _TOGETHER
+    for start in range(0, len(records), step):
+        some = records[start : start + step]
         yield from zip(some, edits.edit_each(model, [each.request for each in some], moments=moments), strict=True)
 
 

@@ -27,7 +27,7 @@ def sample_contexts(surface: AbstractSurface, lengths: Lengths = ((5, 10), (10, 
     The released code samples without a seed, once for a process.
 
     Raises:
-        FactError: the tokenizer has neither BOS nor EOS to start from.
+        FactError: the tokenizer has neither BOS nor EOS to start from, or the texts do not fit the model's context.
     """
     tokenizer = surface.tokenizer
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
@@ -35,6 +35,7 @@ def sample_contexts(surface: AbstractSurface, lengths: Lengths = ((5, 10), (10, 
         raise FactError(
             "the tokenizer has no BOS or EOS token to start context texts from; pass contexts=('', ...) to the editor."
         )
+    _check_room(surface, max((length for length, _ in lengths), default=0))
     generator = torch.Generator().manual_seed(seed)
     contexts = [""]
     for length, count in lengths:
@@ -55,10 +56,11 @@ def sample_started_contexts(
     prefixes, sampled as `sample_contexts` does. Each ends with `". "`.
 
     Raises:
-        FactError: a length that is too short for a start.
+        FactError: a length that is too short for a start, or too long for the model's context.
     """
     generator = torch.Generator().manual_seed(seed)
     bos = int(surface.prepends_bos(prepend_bos))
+    _check_room(surface, length + bos)
     contexts = [""]
     for word in starts:
         tokens = torch.tensor([surface.encode(word, prepend_bos).ids])
@@ -67,6 +69,14 @@ def sample_started_contexts(
         tokens = _continued(surface, tokens, length + bos - tokens.shape[1], generator)
         contexts.append(f"{_clean(surface.tokenizer.decode(tokens[0, bos:], skip_special_tokens=True))}. ")
     return tuple(contexts)
+
+
+def _check_room(surface: AbstractSurface, tokens: int) -> None:
+    if tokens > surface.n_ctx:
+        raise FactError(
+            f"context prefixes of {tokens} tokens do not fit the model's context of {surface.n_ctx}. Choose shorter "
+            "ones (context_lengths or context_length of the editor)."
+        )
 
 
 def _continued(

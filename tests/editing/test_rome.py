@@ -10,7 +10,7 @@ from jaxtyping import TypeCheckError
 
 from lens_rome.editing import ROME, RROME, DisablingEditWarning, ValueSettings, compute_value
 from lens_rome.editing.requests import as_requests
-from lens_rome.errors import EditError, MomentError, SurfaceError
+from lens_rome.errors import EditError, FactError, MomentError, SurfaceError
 from lens_rome.facts import Fact
 from lens_rome.moments import MomentOrigin, SecondMoment
 from lens_rome.surface import Site, as_surface
@@ -271,7 +271,7 @@ def test_settings_of_the_search_are_checked_when_they_are_made(name: str, wrong:
 
 
 def test_context_prefixes_longer_than_the_models_context_are_refused(gpt2: Any) -> None:
-    with pytest.raises(EditError, match=r"prefixes of 65 tokens do not fit .* of 64. Choose smaller context_lengths"):
+    with pytest.raises(FactError, match=r"prefixes of 65 tokens do not fit .* of 64. Choose shorter ones"):
         ROME(LAYER, context_lengths=((65, 1),)).edit(gpt2, REQUEST, moments="identity")
 
 

@@ -3,13 +3,14 @@
 from typing import Any
 
 import pytest
+import torch
 
-from lens_rome.editing import EMMET, MEMIT, AlphaEdit, SameFactWarning, ValueSettings
-from lens_rome.errors import EditError, MomentError, SingularSystemError, SurfaceError
+from lens_rome.editing import EMMET, MEMIT, ROME, AlphaEdit, SameFactWarning, ValueSettings
+from lens_rome.errors import EditError, FactError, MomentError, SingularSystemError, SurfaceError
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoments
 from tests.editing.support import CONTEXTS, NO_PROBE, REQUEST, random_moment
-from tests.helpers import assert_untouched
+from tests.helpers import Case, assert_untouched
 
 pytestmark = pytest.mark.filterwarnings(NO_PROBE)
 
@@ -78,3 +79,31 @@ def test_numbers_out_of_range_are_refused(editor: Any, settings: dict[str, float
 def test_another_place_for_the_residual_is_refused() -> None:
     with pytest.raises(EditError, match="'bare' or 'mean'"):
         MEMIT((1,), residual_at="last")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"starts": ("The", "")}, "starts are the words"),
+        ({"context_length": 0}, "a number of tokens from 1"),
+    ],
+    ids=str,
+)
+def test_starts_and_lengths_that_make_no_prefix_are_refused(settings: dict[str, Any], told: str) -> None:
+    with pytest.raises(EditError, match=told):
+        MEMIT((1,), **settings)
+
+
+def test_prefixes_that_do_not_fit_the_context_are_refused_before_they_are_sampled(gpt2: Any) -> None:
+    for editor in (MEMIT((1,), context_length=4000), ROME(1, context_lengths=((4000, 1),))):
+        with assert_untouched(gpt2), pytest.raises(FactError, match=r"prefixes of 400[01] tokens do not fit"):
+            editor.edit(gpt2, REQUEST, moments="identity")
+
+
+def test_a_value_without_length_is_refused(fresh_model: Any, gpt2_case: Case) -> None:
+    model = fresh_model(gpt2_case)
+    with torch.no_grad():
+        for weight in (model.blocks[1].mlp.W_out, model.blocks[1].mlp.b_out):
+            weight.zero_()
+    with pytest.raises(EditError, match="has no length at a request's lookup"):
+        ROME(1, contexts=("",)).edit(model, REQUEST, moments="identity")
