@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -36,11 +37,11 @@ def _are_texts(found: Sequence[object]) -> bool:
     return all(isinstance(each, str) for each in found)
 
 
-def check_context_lengths(lengths: object) -> None:
+def check_context_lengths(lengths: Any) -> None:
     """Raise `EditError` unless `lengths` are pairs (tokens, texts) from which prefixes can be sampled."""
     for pair in lengths if isinstance(lengths, tuple | list) else (lengths,):
-        numbers = [each for each in pair if isinstance(each, int)] if isinstance(pair, tuple | list) else []
-        if len(numbers) != 2 or len(pair) != 2 or numbers[0] < 2 or numbers[1] < 1:
+        right = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(each, int) for each in pair)
+        if not right or pair[0] < 2 or pair[1] < 1:
             raise EditError(
                 "context_lengths are pairs (tokens, texts) with 2 tokens (the start token counts) and 1 text at "
                 f"least, such as ((5, 10), (10, 10)), got {lengths!r}."
