@@ -87,7 +87,8 @@ def main() -> None:
     split = set(world.split("evaluation"))
     pool = [record for record in world.records if record.request.subject in split]
     records = random.Random(options.seed).sample(pool, 2 if options.quick else min(options.records, len(pool)))
-    editors = {name: lr.preset(name, "atlas") for name in options.editors.split(",") if name}
+    names = ["MEMIT", "FT+L"] if options.quick else options.editors.split(",")
+    editors = {name: lr.preset(name, "atlas") for name in names if name}
     if options.mend:
         editors["MEND"] = TrainedMEND.load(options.mend)
     if options.ke:

@@ -124,6 +124,8 @@ def main() -> None:
     model, world = lr.load_atlas()
     noise = 3 * subject_deviation(as_surface(model), [record.request.subject for record in world.records])
     count = 2 if options.quick else options.records
+    if options.quick:
+        options.editors = "MEMIT"
     records = usable_records(model, world, count, options.seed, noise)
     unsure = usable_records(model, world, count, options.seed, noise, most=0.95)
     print(f"{len(records)} records, {len(unsure)} for amplification; noise {noise:.3f}\n")

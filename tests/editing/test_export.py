@@ -147,7 +147,10 @@ def test_another_source_is_refused_and_the_right_one_can_be_named(
     edit = edit_of(model)
     with pytest.raises(EditMismatchError, match=r"does not hold the weights that this edit was made for.*source="):
         edit.export(model, tmp_path / "edited", source=model_folder("gptj"))
+    # The folder is known from the tokenizer, whatever the model is called.
     monkeypatch.setattr(model.cfg, "model_name", "a model of mine")
+    edit.export(model, tmp_path / "known")
+    monkeypatch.setattr(model.tokenizer, "name_or_path", "a tokenizer of mine")
     with pytest.raises(SurfaceError, match="cannot load 'a model of mine'"):
         edit.export(model, tmp_path / "edited")
     edit.export(model, tmp_path / "edited", source=model_folder("gpt2"))

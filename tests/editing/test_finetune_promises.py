@@ -119,7 +119,8 @@ def test_a_joint_edit_of_one_request_is_its_single_edit_and_independent_edits_do
     first, second = QUICK.edit_each(gpt2, [REQUEST, OTHER_REQUEST])
     assert_same_change(first, QUICK.edit(gpt2, [REQUEST]))
     assert_same_change(second, QUICK.edit(gpt2, OTHER_REQUEST))
-    assert QUICK.edit_each(gpt2, []) == []
+    with pytest.raises(EditError, match="no requests to edit"):
+        QUICK.edit_each(gpt2, [])
 
 
 def test_the_noise_of_a_fit_comes_from_its_seed_alone(gpt2: Any) -> None:

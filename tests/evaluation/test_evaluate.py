@@ -42,7 +42,8 @@ def assert_same(found: EvalReport, expected: EvalReport) -> None:
         (s.case_id, s.group, s.prompt) for s in expected.scores
     ]
     for one, other in zip(found.scores, expected.scores, strict=True):
-        assert (one.nll_new, one.nll_true) == (other.nll_new, other.nll_true)
+        # Edits made together and alone differ in the last digits.
+        assert (one.nll_new, one.nll_true) == pytest.approx((other.nll_new, other.nll_true), rel=1e-12)
 
 
 def test_every_prompt_of_a_record_is_asked_for_both_objects(gpt2: Any) -> None:
