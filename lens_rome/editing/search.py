@@ -197,11 +197,11 @@ def _descend(problem: _Problem, search: Search) -> list[Value]:
         kl = settings.kl_factor * divergence
         decay = settings.weight_decay * deltas.norm(dim=1) / lengths**2
         total = search.objective.loss(nll) + kl + decay
-        found = [part.tolist() for part in (total, nll, kl, decay)]
+        _check_total(problem, total, running)
+        parts = {"total": total, "nll": nll, "kl": kl, "weight_decay": decay}
+        found = {name: part.tolist() for name, part in parts.items()}
         for i in running.nonzero().flatten().tolist():
-            losses[i].append(
-                dict(zip(("total", "nll", "kl", "weight_decay"), (part[i] for part in found), strict=True))
-            )
+            losses[i].append({name: part[i] for name, part in found.items()})
         if not search.objective.erase:
             running = running & (total.detach().cpu() >= settings.stop_loss)
         if step == settings.steps - 1 or not running.any():
