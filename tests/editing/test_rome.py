@@ -251,7 +251,7 @@ def test_a_fact_in_a_requests_place_is_refused_with_what_to_do(gpt2: Any) -> Non
         ({"layer": -1}, "layer must be a whole number from 0, got -1"),
         ({"layer": True}, "layer must be a whole number from 0, got True"),
         ({"lookup": "verb"}, "unknown lookup 'verb'; choose one of subject_last"),
-        ({"context_lengths": ((0, 5),)}, r"2 tokens .* and 1 text at least, got \(\(0, 5\),\)"),
+        ({"context_lengths": ((0, 5),)}, r"2 tokens .* and 1 text at least, such as .* got \(\(0, 5\),\)"),
         ({"context_lengths": ((5, 10), (5, 0))}, r"got \(\(5, 10\), \(5, 0\)\)"),
         ({"contexts": ("", "He said")}, r"'He said' would run into the prompt; end it with a space: 'He said '"),
     ],
