@@ -110,9 +110,12 @@ class LowRankDelta(Delta):
         return self.left @ self.right
 
     def norm(self) -> float:
-        """Frobenius norm, without making the product."""
-        inner = (self.left.T @ self.left) * (self.right @ self.right.T)
-        return float(inner.sum().clamp_min(0).sqrt())
+        """Frobenius norm, in float64 and without making the product: `‖left Rᵀ‖` where `rightᵀ = QR`.
+
+        Squares of the factors would lose half of the digits where columns nearly cancel.
+        """
+        _, inner = torch.linalg.qr(_exact(self.right).T, mode="r")
+        return float((_exact(self.left) @ inner.T).norm())
 
     def added_to(self, weight: Tensor) -> Tensor:
         """`weight + left @ right` computed in float64 and rounded once to the weight's dtype; a new tensor."""

@@ -252,7 +252,8 @@ class Edit:
 
         `transformers` and `lens_rome.load_model` load the folder; its logits are those of the model with the edit, in
         the model's precision. The model itself comes back bit for bit. A bridge writes its own Hugging Face model; a
-        HookedTransformer the checkpoint that it was loaded from, which is compared with it first.
+        HookedTransformer the checkpoint that it was loaded from, after all weights that both show and the logits of a
+        text were compared. An edit that is in the model in place is a difference: export the sum of both.
 
         Args:
             folder: a new or empty folder; it appears whole or not at all.
@@ -260,7 +261,8 @@ class Edit:
 
         Raises:
             EditError: the model's weights are processed (folded norms, centring), or tied in the checkpoint only.
-            EditMismatchError: the edit was made for other weights, or `source` is another model.
+            EditMismatchError: the edit was made for other weights, `source` is another model, or other weights of a
+                HookedTransformer were changed since it was loaded.
             FileFormatError: the folder holds something already.
             SurfaceError: no such source.
         """

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from lens_rome._typing import Model, Tensor
-from lens_rome.errors import EditError, EditMismatchError
+from lens_rome.editing.delta import Place
+from lens_rome.editing.weights import place_name
+from lens_rome.errors import EditError, EditMismatchError, SurfaceError
 from lens_rome.surface import (
+    ATTENTION_PARAMETERS,
+    MLP_PARAMETERS,
+    MODEL_PARAMETERS,
     OUTSIDE,
     AbstractSurface,
     as_surface,
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 # Largest relative difference of the logits of one model on two surfaces, by precision of the weights.
 _SAME_MODEL = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+# Biases of which a bridge shows each that its checkpoint holds.
+_PLAIN_BIASES = ("b_in", "b_gate", "b_out", "b_O")
 _TEXT = "The old clock in the town hall struck nine, and Maria, who had come from London by train, bought a newspaper."
 
 
@@ -56,11 +63,18 @@ def _source_of(edit: "Edit", surface: AbstractSurface, source: str | Path | None
             f"the checkpoint {named} does not hold the weights that this edit was made for: {error} Name the folder "
             "or hub name that the model was loaded from: edit.export(model, folder, source=...)."
         ) from error
+    if (place := _first_difference(surface, origin)) is not None:
+        raise EditMismatchError(
+            f"{place_name(place)} of this model is not that of the checkpoint {named}: it was changed or processed "
+            "since it was loaded, and only what this edit changes can be exported. Take back what was applied before, "
+            "or make one edit of both (first + second)."
+        )
     distance = _distance(_logits(origin), _logits(surface))
     if not distance <= _SAME_MODEL.get(surface.dtype, 1e-1):
         raise EditMismatchError(
-            f"this model's logits differ from those of the checkpoint {named} by {distance:.1e} (relative): its other "
-            "weights were changed or processed since it was loaded. Only what the edit changes can be exported."
+            f"this model's logits differ from those of the checkpoint {named} by {distance:.1e} (relative): weights "
+            "outside the edit (norms?) were changed or processed since it was loaded. Only what the edit changes can "
+            "be exported."
         )
     outside = {name for layer, name in edit.deltas if layer == OUTSIDE}
     if outside & {"W_E", "W_U"} and origin.leaf(OUTSIDE, "W_E") is origin.leaf(OUTSIDE, "W_U"):
@@ -69,6 +83,45 @@ def _source_of(edit: "Edit", surface: AbstractSurface, source: str | Path | None
             "written there without the other. Make the edit on a TransformerBridge."
         )
     return origin
+
+
+@torch.no_grad()
+def _first_difference(surface: AbstractSurface, origin: AbstractSurface) -> Place | None:
+    """The first parameter of blocks or embeddings that is not the checkpoint's, of those that both show in one shape.
+
+    An edit in place may be too small for the logits of one text, so numbers must be equal. Norms, and keys and values
+    that heads share, are left to the logits.
+    """
+    names = {layer: (*ATTENTION_PARAMETERS, *MLP_PARAMETERS) for layer in range(surface.n_layers)}
+    for layer, own in {OUTSIDE: tuple(MODEL_PARAMETERS), **names}.items():
+        for name in own:
+            mine, theirs = (_shown(each, layer, name) for each in (surface, origin))
+            if mine is None or (name == "W_E" and _scales_embeddings(surface)):
+                continue
+            if theirs is None and name in _PLAIN_BIASES:
+                theirs = torch.zeros_like(mine)  # what the checkpoint lacks, TransformerLens has as zeros
+            if theirs is not None and mine.shape == theirs.shape and not _same(mine, theirs):
+                return layer, name
+    return None
+
+
+def _shown(surface: AbstractSurface, layer: int, name: str) -> Tensor | None:
+    try:
+        return surface.parameter(layer, name).detach()
+    except SurfaceError:
+        return None
+
+
+def _scales_embeddings(surface: AbstractSurface) -> bool:
+    """Whether TransformerLens multiplies `W_E` by a constant when it makes a HookedTransformer."""
+    return str(getattr(surface.cfg, "original_architecture", "")).startswith("Gemma")
+
+
+def _same(mine: Tensor, theirs: Tensor) -> bool:
+    """Whether all numbers are equal. TransformerLens takes double precision through single precision on loading."""
+    if torch.equal(mine, theirs):
+        return True
+    return mine.dtype == torch.float64 and torch.equal(mine, theirs.float().to(mine))
 
 
 @torch.no_grad()

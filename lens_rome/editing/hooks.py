@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from lens_rome._typing import FwdHooks, Tensor
 from lens_rome.editing.delta import Delta, DenseDelta, LowRankDelta, Place
 from lens_rome.errors import EditError
@@ -31,10 +33,14 @@ def hooks_of(surface: AbstractSurface, deltas: Mapping[Place, Delta]) -> tuple[F
 
 
 class _LowRankHook:
-    """Reads the input of a matrix and adds `(input @ left) @ right` at its output. Indifferent to positions."""
+    """Reads the input of a matrix and adds `(input @ left) @ right` at its output. Indifferent to positions.
+
+    The change is computed in float32 at least and only its sum with the output is rounded: one factor may be huge and
+    the other tiny (a moment's scale goes into one of them), so that in float16 `input @ left` overflows.
+    """
 
     def __init__(self, delta: LowRankDelta, weight: Tensor, places: MatrixHooks, name: str) -> None:
-        self.left, self.right = (factor.to(weight) for factor in (delta.left, delta.right))
+        self.left, self.right = (_wide(factor, weight) for factor in (delta.left, delta.right))
         self.adder = (places.adds, _Bound(self._add))
         self.reader = (places.reads, _Bound(self._read))
         self._name, self._input = name, places.input
@@ -50,12 +56,22 @@ class _LowRankHook:
                 "edit."
             )
         change, self._change = self._change, None
-        return activation + change.to(activation.dtype)
+        return _sum(activation, change)
 
 
 def _bias_hook(delta: DenseDelta, bias: Tensor) -> "_Bound":
-    change = delta.change.to(bias)
-    return _Bound(lambda activation: activation + change.to(activation.dtype))
+    change = _wide(delta.change, bias)
+    return _Bound(lambda activation: _sum(activation, change))
+
+
+def _wide(change: Tensor, weight: Tensor) -> Tensor:
+    """Where the weight is, in its precision but float32 at least."""
+    return change.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
+
+
+def _sum(activation: Tensor, change: Tensor) -> Tensor:
+    """Rounded once, to the activation's precision."""
+    return (activation + change).to(activation.dtype)
 
 
 class _Bound:

@@ -43,7 +43,11 @@ def target_probabilities(
     prepend_bos: bool | None,
     objective: Objective | None = None,
 ) -> list[float]:
-    """Joint probability of each request's target after its bare prompt, under the model as it is now."""
+    """Joint probability of each request's target after its bare prompt, under the model as it is now.
+
+    Raises:
+        SurfaceError: the model's output is not finite.
+    """
     rows = [row for each in requests for row in target_rows(surface, each, [""], "last", prepend_bos, objective)]
     return target_probs(surface, rows)
 

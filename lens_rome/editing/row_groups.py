@@ -102,6 +102,7 @@ class RowGroup:
         if self._base is not None:
             smaller._base = self._base.select(index)
         smaller._place()
+        smaller.values = self.values[index.to(self.values.device)]
         return smaller
 
     def read(self, deltas: Float[Tensor, "request d_model"]) -> Readings:

@@ -94,10 +94,11 @@ def stack(surface: AbstractSurface, rows: Sequence[Row]) -> Rows:
     """Rows as one batch."""
     tokens, _ = pad_right([list(row.tokens) for row in rows])
     lookup, ends = torch.tensor([row.lookup for row in rows]), torch.tensor([row.end for row in rows])
-    return Rows(tokens, lookup, ends, _noise_hooks(surface, rows, tokens.shape[1]))
+    return Rows(tokens, lookup, ends, noise_hooks(surface, rows, tokens.shape[1]))
 
 
-def _noise_hooks(surface: AbstractSurface, rows: Sequence[Row], width: int) -> FwdHooks:
+def noise_hooks(surface: AbstractSurface, rows: Sequence[Row], width: int) -> FwdHooks:
+    """Hooks that add each row's noise in a batch of `width` positions; nothing where there is none."""
     if all(row.noise is None for row in rows):
         return []
     total = torch.zeros(len(rows), width, surface.d_model)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from lens_rome._typing import Tensor
-from lens_rome.editing.rows import Row, stack
+from lens_rome.editing.rows import Row, noise_hooks, stack
 from lens_rome.surface import AbstractSurface, check_finite, check_logits, owner_hooks
 
 _ROWS = 32
@@ -27,7 +27,8 @@ class TargetBatch:
         all_at_once: score all tokens of a target right after the prompt; the rows then need no target tokens.
 
     Raises:
-        SurfaceError: the model's output is not finite, or does not follow from its last residual as expected.
+        SurfaceError: the model's output is not finite (in whole runs: in any of them), or does not follow from its
+            last residual as expected.
     """
 
     def __init__(
@@ -53,7 +54,8 @@ class TargetBatch:
         of that one row is enough to tell its shape.
         """
         base = self.surface.base_run(self._tokens, self._noise)
-        full = self.surface.run(self._tokens[:1], stack(self.surface, self.rows[:1]).hooks)
+        tokens = self._tokens[:1]
+        full = self.surface.run(tokens, noise_hooks(self.surface, self.rows[:1], tokens.shape[1]))
         check_finite(self.surface, full)
         check_logits(self.surface, self.surface.logits(base.resid[-1][:1]), full)
         self._kept = base.resid[first].clone(), base.select(torch.tensor([0]))
@@ -81,12 +83,18 @@ class TargetBatch:
 
     def _whole(self) -> Float[Tensor, "read d_vocab"]:
         logits = self.surface.run(self._tokens, self._noise)
-        return logits[self._read_rows.to(logits.device), self._read_at.to(logits.device)]
+        chosen = logits[self._read_rows.to(logits.device), self._read_at.to(logits.device)]
+        check_finite(self.surface, chosen.detach())
+        return chosen
 
 
 @torch.no_grad()
 def target_probs(surface: AbstractSurface, rows: Sequence[Row]) -> list[float]:
-    """Joint probability of each row's target with the weights as they are now."""
+    """Joint probability of each row's target with the weights as they are now.
+
+    Raises:
+        SurfaceError: the model's output is not finite.
+    """
     found: list[float] = []
     for start in range(0, len(rows), _ROWS):
         batch = TargetBatch(surface, rows[start : start + _ROWS], None)

@@ -12,7 +12,7 @@ from lens_rome.editing.rows import Row
 from lens_rome.editing.target_batch import TargetBatch
 from lens_rome.editing.tuned_weights import TunedWeight, descend, tuning
 from lens_rome.editing.tuning_settings import EMBEDDINGS, TuningSettings
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, SurfaceError
 from lens_rome.surface import AbstractSurface
 
 Losses = list[dict[str, float]]
@@ -35,7 +35,7 @@ def fit(surface: AbstractSurface, rows: Sequence[Row], settings: TuningSettings)
     The model is unchanged afterwards, also after an exception.
 
     Raises:
-        SurfaceError: the model has no such layer or parameter.
+        SurfaceError: the model has no such layer or parameter, or its output is not finite before the fit.
         EditError: the loss is not finite.
     """
     subjects = [token for row in rows for token in row.tokens[slice(*row.subject)]]
@@ -66,17 +66,26 @@ def _pass(
     total = nll = 0.0
     count = 0
     for batch in batches.one_pass():
-        loss, told = _loss(batch, settings)
+        try:
+            loss, told = _loss(batch, settings)
+        except SurfaceError as error:
+            if not (number or count):
+                raise  # nothing was changed yet: the model itself is broken
+            raise _diverged(number, settings) from error
         if not torch.isfinite(loss):
-            raise EditError(
-                f"the loss is not finite in pass {number + 1} of the fit: the weights diverged. Lower lr "
-                f"({settings.lr:g}) or set norm_bound."
-            )
+            raise _diverged(number, settings)
         size, rows = loss.item(), len(batch.rows)
         if size >= settings.stop_loss:
             descend(loss, weights, optimizer, settings.norm_bound)
         total, nll, count = total + rows * size, nll + rows * told, count + rows
     return {"total": total / count, "nll": nll / count}
+
+
+def _diverged(number: int, settings: TuningSettings) -> EditError:
+    return EditError(
+        f"the loss is not finite in pass {number + 1} of the fit: the weights diverged. Lower lr ({settings.lr:g}) or "
+        "set norm_bound."
+    )
 
 
 def _loss(batch: TargetBatch, settings: TuningSettings) -> tuple[Float[Tensor, ""], float]:

@@ -19,6 +19,9 @@ from lens_rome.surface.load import load_model as load_model
 from lens_rome.surface.matrices import HOOKED_BIASES as HOOKED_BIASES
 from lens_rome.surface.matrices import HOOKED_MATRICES as HOOKED_MATRICES
 from lens_rome.surface.matrices import MatrixHooks as MatrixHooks
+from lens_rome.surface.parameters import ATTENTION_PARAMETERS as ATTENTION_PARAMETERS
+from lens_rome.surface.parameters import MLP_PARAMETERS as MLP_PARAMETERS
+from lens_rome.surface.parameters import MODEL_PARAMETERS as MODEL_PARAMETERS
 from lens_rome.surface.parameters import OUTSIDE as OUTSIDE
 from lens_rome.surface.select import as_surface as as_surface
 from lens_rome.surface.select import check_finite as check_finite

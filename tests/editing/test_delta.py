@@ -91,6 +91,24 @@ def test_a_bias_and_the_heads_of_attention_can_be_changed() -> None:
         assert delta.shape == shape and delta.rank == rank
 
 
+@pytest.mark.parametrize("rank", [1, 3, 9])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_norm_of_factors_is_that_of_their_product(rank: int, dtype: torch.dtype) -> None:
+    delta = LowRankDelta(normal(7, rank).to(dtype), normal(rank, 5, seed=1).to(dtype))
+    exact = float((delta.left.double() @ delta.right.double()).norm())
+    assert delta.norm() == pytest.approx(exact, rel=1e-13)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+def test_the_norm_keeps_its_digits_where_columns_nearly_cancel(gap: float) -> None:
+    column, row = normal(7, 1), normal(1, 5, seed=1)
+    other = column + gap * normal(7, 1, seed=2)
+    delta = LowRankDelta(torch.cat([column, other], 1), torch.cat([row, -row]))
+    exact = float((column - other).norm() * row.norm())
+    # The difference of the columns is itself known to 1e-16 / gap.
+    assert delta.norm() == pytest.approx(exact, rel=1e-14 / gap)
+
+
 def test_a_compressed_change_is_the_same_with_as_many_columns_as_its_rank() -> None:
     first, second = low_rank(), low_rank(seed=5)
     total = first + second + first.scaled(-0.5) + second.scaled(2)

@@ -1,6 +1,7 @@
 """An edit as hooks: the same function of the model as the edited weight, among hooks of all sorts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ from lens_rome.errors import EditError, EditMismatchError
 from lens_rome.facts import Fact
 from lens_rome.surface import as_surface, owner_hooks
 from lens_rome.tracing import trace
-from tests.editing.support import DISABLING, LAYER, NO_PROBE, OTHER_REQUEST, quick_edit, quick_rome, random_moment
+from tests.editing.support import (
+    DISABLING,
+    LAYER,
+    NO_PROBE,
+    OTHER_REQUEST,
+    REQUEST,
+    quick_edit,
+    quick_rome,
+    random_moment,
+)
 from tests.helpers import Case, assert_untouched
 
 pytestmark = [pytest.mark.filterwarnings(NO_PROBE), pytest.mark.filterwarnings(DISABLING)]
@@ -121,6 +131,25 @@ def test_gradients_flow_through_the_hooks_as_through_the_weights(gpt2: Any) -> N
         expected = gradient()
     with edit.hooked(gpt2):
         torch.testing.assert_close(gradient(), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("scale", [1, 1e-3, 1e-9, 1e6])
+def test_the_scale_of_a_moment_does_not_matter_to_hooks_in_half_precision(
+    shared_model: Any, gpt2_case: Case, scale: float
+) -> None:
+    model = shared_model(replace(gpt2_case, dtype=torch.float16))
+    moment = random_moment(model)
+    scaled = replace(moment, total=scale * moment.total)
+    edit = quick_rome().edit(model, REQUEST, moments=scaled)
+    plain = quick_edit(model)
+    first, second = (each.deltas[LAYER, "W_out"].dense().double() for each in (plain, edit))
+    assert (first - second).norm() <= 1e-3 * first.norm()
+    with edit.applied(model):
+        expected = logits(model)
+    with edit.hooked(model):
+        found = logits(model)
+    # float16 has three digits; the logits are up to about ten.
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-2)
 
 
 def test_only_half_of_a_pair_of_hooks_is_refused(gpt2: Any) -> None:

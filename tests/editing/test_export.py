@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lens_rome.editing import Delta, DenseDelta, Edit, LowRankDelta, RowsDelta
 from lens_rome.editing.delta import Place
+from lens_rome.editing.export import _same
 from lens_rome.errors import EditError, EditMismatchError, FileFormatError, SurfaceError
 from lens_rome.surface import as_surface, load_model
 from tests.helpers import VOCAB, Case, assert_untouched
@@ -156,11 +157,44 @@ def test_another_source_is_refused_and_the_right_one_can_be_named(
     edit.export(model, tmp_path / "edited", source=model_folder("gpt2"))
 
 
-def test_a_hooked_model_whose_other_weights_were_changed_is_refused(fresh_model: Any, tmp_path: Path) -> None:
+ELSEWHERE = [(-1, "W_E"), (-1, "W_U"), (-1, "b_U"), (0, "W_in"), (2, "W_Q"), (2, "W_O"), (3, "W_out")]
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_an_edit_left_in_place_elsewhere_is_not_dropped_however_small(
+    fresh_model: Any, tmp_path: Path, architecture: str, dtype: torch.dtype
+) -> None:
+    model = fresh_model(Case(architecture, "hooked", dtype=dtype))
+    edit = edit_of(model, biases=False)
+    for place in [*ELSEWHERE, (0, "b_out"), (0, "b_O")]:  # Llama's checkpoint has no place for these two
+        parameter = as_surface(model).parameter(*place)
+        kept = parameter.detach().clone()
+        with torch.no_grad():
+            parameter.view(-1)[0] += 1e-2
+        name = place[1] if place[0] == -1 else f"{place[1]} of layer {place[0]}"
+        with (
+            assert_untouched(model),
+            pytest.raises(EditMismatchError, match=rf"^{name} of this model.*first \+ second"),
+        ):
+            edit.export(model, tmp_path / "edited")
+        with torch.no_grad():
+            parameter.copy_(kept)
+    edit.export(model, tmp_path / "edited")
+
+
+def test_weights_in_double_precision_that_came_through_single_precision_are_the_same() -> None:
+    exact = normal(32, 128, seed=1)
+    for written, same in ((exact, True), (exact.float().double(), True), (exact * (1 + 1e-6), False)):
+        assert _same(written, exact) is same
+        assert _same(written.float(), exact.float()) is same
+
+
+def test_a_hooked_model_whose_norms_were_changed_is_refused(fresh_model: Any, tmp_path: Path) -> None:
     model = fresh_model(Case("gpt2", "hooked"))
     with torch.no_grad():
-        as_surface(model).parameter(0, "W_in").mul_(1.5)
-    with pytest.raises(EditMismatchError, match="other weights were changed or processed since it was loaded"):
+        model.blocks[0].ln2.w.mul_(1.5)
+    with pytest.raises(EditMismatchError, match=r"weights outside the edit .* processed since it was loaded"):
         edit_of(model).export(model, tmp_path / "edited")
 
 

@@ -210,6 +210,19 @@ def test_rows_that_stay_keep_their_noise_under_owner_hooks(gpt2: Any) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
 
 
+def test_rows_that_stay_keep_their_values(gpt2: Any) -> None:
+    surface = as_surface(gpt2)
+    rows = [SearchRow(i, target_rows(surface, each, [""], "subject_last", None)[0]) for i, each in enumerate(MANY)]
+    for group in group_rows(surface, Site(LAYER, "value"), rows):
+        wanted = torch.tensor([False, True, False])
+        kept = group.keep(wanted)
+        expected = group.values[wanted[group.owners]]
+        assert (kept is None) == (len(expected) == 0)
+        if kept is not None:
+            assert len(group.values) > len(kept.values)
+            assert torch.equal(kept.values, expected)
+
+
 ALONE = {"value": ValueSettings(steps=8, kl_factor=0.0, weight_decay=0.0), "contexts": ("",)}
 
 
