@@ -11,7 +11,6 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -129,8 +128,8 @@ class _Run:
     newest: int = 0
     """Requests of the last step."""
     steps: list[float] = field(default_factory=list)
-    fresh: list[tuple[float, float]] = field(default_factory=list)
-    """Norm and efficacy of the steps since the last checkpoint."""
+    fresh: list[tuple[float, Said]] = field(default_factory=list)
+    """Norm of each step since the last checkpoint, and what the model said of its requests right after it."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     disabling: int = 0
     stopped: str | None = None
@@ -155,7 +154,7 @@ class _Run:
         self.done, self.newest = self.done + len(requests), len(requests)
         self.steps.append(math.hypot(*(norm for norm, _ in edit.norms().values())))
         said = Said.of(self.surface, requests, self.probes.prepend_bos)
-        self.fresh.append((self.steps[-1], said.share))
+        self.fresh.append((self.steps[-1], said))
         return True
 
     def _edit(self, requests: list[EditRequest]) -> Edit:
@@ -192,7 +191,7 @@ class _Run:
         model, probes, norms = self.surface.model, self.probes, self.changed.norms()
         norm = math.hypot(*(change for change, _ in norms.values()))
         whole = math.hypot(*(before for _, before in norms.values()))
-        shares = [share for _, share in self.fresh if not math.isnan(share)]
+        won, compared = (sum(getattr(told, name) for _, told in self.fresh) for name in ("won", "compared"))
         earlier = probes.earlier(self.requests, self.done, self.newest)
         said = Said.of(self.surface, earlier, probes.prepend_bos)
         found = Checkpoint(
@@ -202,7 +201,7 @@ class _Run:
             norm=norm,
             relative_norm=norm / whole if whole else 0.0,
             largest_step=max((step for step, _ in self.fresh), default=0.0),
-            efficacy=fmean(shares) if shares else math.nan,
+            efficacy=won / compared if compared else math.nan,
             retention=said.share,
             retention_prob=said.prob,
             asked=len(earlier),
