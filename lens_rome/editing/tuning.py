@@ -12,7 +12,7 @@ from lens_rome.editing.rows import Row
 from lens_rome.editing.target_batch import TargetBatch
 from lens_rome.editing.tuned_weights import TunedWeight, descend, tuning
 from lens_rome.editing.tuning_settings import EMBEDDINGS, TuningSettings
-from lens_rome.errors import EditError
+from lens_rome.errors import NotFiniteError
 from lens_rome.surface import AbstractSurface
 
 Losses = list[dict[str, float]]
@@ -68,7 +68,7 @@ def _pass(
     for batch in batches.one_pass():
         loss, told = _loss(batch, settings)
         if not torch.isfinite(loss):
-            raise EditError(
+            raise NotFiniteError(
                 f"the loss is not finite in pass {number + 1} of the fit: the weights diverged. Lower lr "
                 f"({settings.lr:g}) or set norm_bound."
             )

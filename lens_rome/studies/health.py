@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -35,15 +35,19 @@ class Probes:
     seed: int
     prepend_bos: bool
 
-    def earlier(self, requests: Sequence[EditRequest], done: int, newest: int) -> list[EditRequest]:
-        """Requests before the `newest` ones of the first `done`, of which a later one did not ask for the same fact;
-        a seeded sample where there are many. What is drawn at one checkpoint is drawn at the next as long as it ranks
-        among the first.
+    def earlier(
+        self, requests: Sequence[EditRequest], done: int, newest: int, skipped: Container[int] = ()
+    ) -> list[EditRequest]:
+        """Requests before the `newest` ones of the first `done`, of which a later one did not ask for the same fact,
+        without the `skipped` indices; a seeded sample where there are many. What is drawn at one checkpoint is drawn at
+        the next as long as it ranks among the first.
         """
-        last = {fact_of(request): index for index, request in enumerate(requests[:done])}
+        written = [index for index in range(done) if index not in skipped]
+        last = {fact_of(requests[index]): index for index in written}
         order = list(range(len(requests)))
         random.Random(self.seed).shuffle(order)
-        standing = [index for index in order if index < done - newest and last[fact_of(requests[index])] == index]
+        old = {index for index in written if index < done - newest}
+        standing = [index for index in order if index in old and last[fact_of(requests[index])] == index]
         return [requests[index] for index in standing[: self.sample]]
 
     def neighborhood(self, surface: AbstractSurface, edited: Sequence[EditRequest]) -> float:

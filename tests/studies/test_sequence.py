@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from lens_rome.editing import DisablingEditWarning, Edit
-from lens_rome.errors import EditError, MomentError
+from lens_rome.errors import EditError, MomentError, NotFiniteError
 from lens_rome.evaluation import continue_texts, mean_nll, ngram_entropy, perplexity
 from lens_rome.facts import EditRequest, EvalRecord, sample_contexts
 from lens_rome.moments import collect_moments
 from lens_rome.studies import sequence
-from lens_rome.studies.health import Probes, Said
-from lens_rome.studies.sequence import _check
+from lens_rome.studies.checks import check_settings
+from lens_rome.studies.health import Probes
 from lens_rome.surface import as_surface
 from tests.editing.support import DISABLING, NO_PROBE
 from tests.helpers import Case, assert_untouched
@@ -158,9 +158,11 @@ def test_the_model_comes_back_when_a_run_is_interrupted(bridge: Any, error: type
         sequence(bridge, REQUESTS, Recorded(ROME, fail_at=2, error=error), moments="identity", **MEASURED)
 
 
-def test_an_editor_that_fails_ends_the_run_with_a_reason(bridge: Any) -> None:
+def test_an_editor_that_diverges_ends_the_run_with_a_reason(bridge: Any) -> None:
     with assert_untouched(bridge):
-        report = sequence(bridge, REQUESTS, Recorded(ROME, fail_at=2), moments="identity", **MEASURED)
+        report = sequence(
+            bridge, REQUESTS, Recorded(ROME, fail_at=2, error=NotFiniteError), moments="identity", **MEASURED
+        )
     assert report.stopped == "no solution here"
     assert [each.edits for each in report.checkpoints] == [0, 1, 2]
     assert "Ended after 2 edits: no solution here" in str(report)
@@ -212,29 +214,6 @@ def test_the_newest_of_several_requests_of_one_fact_is_the_one_that_is_asked_for
     assert set(probes.earlier(run, 4, 1)) == set(REQUESTS[:3])
     assert set(probes.earlier(run, 5, 1)) == set(REQUESTS[1:4])
     assert set(probes.earlier(run, 6, 1)) == {REQUESTS[2], REQUESTS[3], again}
-
-
-def test_efficacy_is_of_all_edits_since_the_last_checkpoint_also_if_the_last_step_has_fewer(bridge: Any) -> None:
-    # A step of three and one of one, measured together: a mean of shares would weigh the last request thrice.
-    requests = [*REQUESTS[:2], replace(REQUESTS[3], target_new="Catalan", target_true="Russian"), REQUESTS[2]]
-    given: dict[str, Any] = {"moments": moments_of(bridge), "batch": 3, "progress": False}
-    each = sequence(bridge, requests, ROME, **given, every=1).checkpoints[1:]
-    whole = sequence(bridge, requests, ROME, **given, every=4).checkpoints[1:]
-    assert [found.edits for found in whole] == [4]
-    shares = [found.efficacy for found in each]
-    assert shares[0] != shares[1]
-    assert whole[0].efficacy == pytest.approx((3 * shares[0] + shares[1]) / 4)
-
-
-def test_scores_of_a_broken_model_are_no_numbers(fresh_model: Any) -> None:
-    model = fresh_model(Case("gpt2", "bridge"))
-    surface = as_surface(model)
-    with torch.no_grad():
-        surface.weight(3)[:] = math.nan
-    probes = Probes(tuple(OTHERS), (), (), 1, 1, 10, 0, True)
-    said = Said.of(surface, REQUESTS, True)
-    assert said.compared == 4
-    assert all(map(math.isnan, (said.won, said.share, said.prob, probes.neighborhood(surface, []))))
 
 
 def test_the_sample_of_earlier_edits_is_seeded_and_stays_where_it_can() -> None:
@@ -316,4 +295,4 @@ def test_what_cannot_be_a_run_is_refused_at_once(bridge: Any, changes: dict[str,
 
 def test_things_that_are_no_requests_are_refused() -> None:
     with pytest.raises(EditError, match="EvalRecords or EditRequests, got 'Rome'"):
-        _check(["Rome"], None, False)
+        check_settings(["Rome"], None, False)
