@@ -44,6 +44,10 @@ class SingularSystemError(EditError):
         """The cosine of those two keys under the metric."""
 
 
+class NotFiniteError(EditError):
+    """The computation of an edit diverged: a loss, a change or an edited weight is not finite."""
+
+
 class EditMismatchError(EditError):
     """An edit was made for other weights than the ones it meets."""
 

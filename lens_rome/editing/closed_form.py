@@ -15,7 +15,7 @@ from lens_rome._typing import Tensor
 from lens_rome.editing.delta import LowRankDelta
 from lens_rome.editing.dependence import parallel_pair
 from lens_rome.editing.metric import Metric
-from lens_rome.errors import EditError, SingularSystemError
+from lens_rome.errors import EditError, NotFiniteError, SingularSystemError
 
 _MAX_INVERSE = 1e12
 """Largest norm of the inverse of the system in units of its diagonal. Equal keys read in float32 make one of 1e13 and
@@ -99,7 +99,7 @@ def _check(
             )
     for name, rows in (("residuals", residuals), ("constraint_keys", keys), ("direction_keys", direction)):
         if rows is not None and not torch.isfinite(rows).all():
-            raise EditError(f"{name} are not finite: the model or the search for values diverged. Lower its rate.")
+            raise NotFiniteError(f"{name} are not finite: the model or the search for values diverged. Lower its rate.")
 
 
 def _slacks(slack: float | Tensor, n: int) -> Float[Tensor, " n"]:

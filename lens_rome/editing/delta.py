@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 
 from lens_rome._typing import Tensor, Weight
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, NotFiniteError
 
 Place = tuple[int, str]
 """A layer and a parameter in TransformerLens's orientation, e.g. `(5, "W_out")`; layer -1 is outside the blocks, e.g.
@@ -293,6 +293,6 @@ def _rounded(exact: Tensor, weight: Tensor) -> Tensor:
 
 def _check_finite(*tensors: Tensor) -> None:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
-        raise EditError(
+        raise NotFiniteError(
             "the change is not finite: the optimisation diverged or the key has no length. Lower the learning rate."
         )

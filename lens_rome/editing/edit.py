@@ -22,7 +22,7 @@ from lens_rome.editing.files import load_fields, save_edit
 from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.editing.hooks import hooks_of
 from lens_rome.editing.weights import check_fits, dtype_name, find_parameters, place_name, rounded
-from lens_rome.errors import EditError, EditMismatchError
+from lens_rome.errors import EditError, EditMismatchError, NotFiniteError
 from lens_rome.surface import OUTSIDE, AbstractSurface, as_surface, attached
 
 # The share of a change that rounding loses from which on its print says so.
@@ -100,7 +100,7 @@ class Edit:
         edited = {place: delta.added_to(parameters[place]) for place, delta in self.deltas.items()}
         for place, weight in edited.items():
             if not torch.isfinite(weight).all():
-                raise EditError(
+                raise NotFiniteError(
                     f"{place_name(place)}: the edited weight is not finite in {weight.dtype}. Nothing was written."
                 )
         saved = {place: parameter.detach().clone() for place, parameter in parameters.items()}

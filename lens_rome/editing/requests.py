@@ -27,11 +27,16 @@ def as_requests(requests: object) -> list[EditRequest]:
     return found
 
 
+def fact_of(request: EditRequest) -> tuple[str, str]:
+    """What two requests share that ask something of the same fact: subject, and relation or else template."""
+    return request.subject, request.relation or request.template
+
+
 def same_fact(requests: Sequence[EditRequest]) -> tuple[int, int] | None:
-    """Two requests for one subject and relation (or template, where no relation is named), if there are such."""
+    """Indices of two requests of the same fact (`fact_of`), if there are such."""
     seen: dict[tuple[str, str], int] = {}
     for i, request in enumerate(requests):
-        first = seen.setdefault((request.subject, request.relation or request.template), i)
+        first = seen.setdefault(fact_of(request), i)
         if first != i:
             return first, i
     return None

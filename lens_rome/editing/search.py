@@ -16,7 +16,7 @@ from lens_rome.editing.objective import Objective
 from lens_rome.editing.row_groups import Readings, SearchRow, group_rows
 from lens_rome.editing.rows import check_contexts, prompt_rows, target_rows
 from lens_rome.editing.value import Value, ValueSettings
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, NotFiniteError
 from lens_rome.facts import EditRequest
 from lens_rome.surface import AbstractSurface, Site, as_surface, check_layer, frozen_parameters
 
@@ -221,7 +221,7 @@ def _check_total(problem: _Problem, total: Float[Tensor, " request"], running: B
             "so there is nothing to measure the change against. Edit another layer."
         )
     if not bool(total.detach().cpu()[running].isfinite().all()):
-        raise EditError("the search for a value diverged: its loss is not finite. Lower ValueSettings(lr=...).")
+        raise NotFiniteError("the search for a value diverged: its loss is not finite. Lower ValueSettings(lr=...).")
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from lens_rome.editing.rows import Row
 from lens_rome.editing.target_batch import TargetBatch
 from lens_rome.editing.tuned_weights import TunedWeight, descend, tuning
 from lens_rome.editing.tuning_settings import EMBEDDINGS, TuningSettings
-from lens_rome.errors import EditError, SurfaceError
+from lens_rome.errors import NotFiniteError, SurfaceError
 from lens_rome.surface import AbstractSurface
 
 Losses = list[dict[str, float]]
@@ -36,7 +36,7 @@ def fit(surface: AbstractSurface, rows: Sequence[Row], settings: TuningSettings)
 
     Raises:
         SurfaceError: the model has no such layer or parameter, or its output is not finite before the fit.
-        EditError: the loss is not finite.
+        NotFiniteError: the loss is not finite.
     """
     subjects = [token for row in rows for token in row.tokens[slice(*row.subject)]]
     places = [(layer, name) for layer in settings.layers for name in settings.parameters]
@@ -81,8 +81,8 @@ def _pass(
     return {"total": total / count, "nll": nll / count}
 
 
-def _diverged(number: int, settings: TuningSettings) -> EditError:
-    return EditError(
+def _diverged(number: int, settings: TuningSettings) -> NotFiniteError:
+    return NotFiniteError(
         f"the loss is not finite in pass {number + 1} of the fit: the weights diverged. Lower lr ({settings.lr:g}) or "
         "set norm_bound."
     )

@@ -3,3 +3,4 @@
 from lens_rome.studies.sequence import sequence as sequence
 from lens_rome.studies.sequence_report import Checkpoint as Checkpoint
 from lens_rome.studies.sequence_report import SequenceReport as SequenceReport
+from lens_rome.studies.sequence_report import Skipped as Skipped

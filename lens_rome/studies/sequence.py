@@ -11,7 +11,6 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
-from statistics import fmean
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -19,18 +18,20 @@ from rich.progress import track
 
 from lens_rome._typing import Model
 from lens_rome.editing import DisablingEditWarning, Edit
-from lens_rome.errors import EditError, MomentError, SurfaceError
-from lens_rome.facts import EditRequest, EvalRecord, answer_tokens
+from lens_rome.errors import EditError, FactError, MomentError, NotFiniteError, SurfaceError
+from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.studies.changed import Changed, restored
+from lens_rome.studies.checks import Moments, check_requests, check_settings
 from lens_rome.studies.health import Probes, Said
-from lens_rome.studies.sequence_report import Checkpoint, SequenceReport
+from lens_rome.studies.sequence_report import Checkpoint, SequenceReport, Skipped
 from lens_rome.surface import AbstractSurface, as_surface
 
-Moments = SecondMoments | SecondMoment | str | None
 _CHECKPOINTS = 20  # about as many, where `every` is not given
-# How an editor fails on a model that is broken: no finite weights or outputs, no solution.
-_COLLAPSE = (EditError, MomentError, SurfaceError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+# How an editor fails on a model that is broken: nothing finite, no solution.
+_COLLAPSE = (MomentError, NotFiniteError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+# How it fails on a request as well: the model's own output tells which it is.
+_UNUSABLE = (EditError, FactError, SurfaceError)
 
 
 @runtime_checkable
@@ -64,8 +65,10 @@ def sequence(
     """Apply edits one after another and measure the model on the way. It comes back bit for bit, also after an
     exception or Ctrl-C.
 
-    An editor that fails or writes weights that are not finite ends the run, which the report then says: a collapse is
-    a result. Failure in the first step is a mistake of the call and is raised. Context prefixes are sampled once, from
+    All requests are checked before the first edit. A step that the editor refuses while the model's output is finite is
+    skipped and recorded, and the run goes on. A model whose output is no longer finite, or an edit that diverges, ends
+    the run, which the report then says: a collapse is a result. Failure in the first step is a mistake of the call and
+    is raised. Context prefixes are sampled once, from
     the unedited model, as the released codes do.
 
     Args:
@@ -74,7 +77,7 @@ def sequence(
             counts from its own step on.
         editor: what makes the edits; with `prepend_bos` of its own, all figures follow that.
         moments: for the editor. They are of the unedited model throughout.
-        batch: requests of one step; the last step may have fewer.
+        batch: requests of one step, each of another fact; the last step may have fewer.
         protect: give each step the keys that earlier ones wrote at (`moments.conditioned(edit)`), to leave alone.
         every: edits between two checkpoints; None for about twenty checkpoints in all.
         others: records that are not edited, whose neighbourhood prompts are asked.
@@ -86,17 +89,16 @@ def sequence(
         label: what the report calls itself; empty for the editor's name.
 
     Raises:
-        EditError: nothing to edit, settings that are none, or `protect` without moments.
+        EditError: nothing to edit, settings that are none, `protect` without moments, or two requests of one fact in
+            one step.
         FactError: a request that the model's tokenizer or the editor cannot use.
         MomentError, SurfaceError: as the editor's `edit`, in the first step.
     """
     surface = as_surface(model)
     requests = [each.request if isinstance(each, EvalRecord) else each for each in records]
-    _check(requests, moments, protect, batch=batch, every=1 if every is None else every, sample=sample)
+    check_settings(requests, moments, protect, batch=batch, every=1 if every is None else every, sample=sample)
     bos = surface.prepends_bos(getattr(editor, "prepend_bos", None))
-    for request in requests:
-        for target in filter(None, (request.target_new, request.target_true)):
-            answer_tokens(surface, request.prompt, target, bos)
+    check_requests(surface, requests, batch, bos)
     probes = Probes(tuple(others), tuple(texts), tuple(prompts), tokens, top_k, sample, seed, bos)
     every = math.ceil(len(requests) / _CHECKPOINTS) if every is None else every
     name = label or _name(editor, batch, protect)
@@ -104,14 +106,17 @@ def sequence(
         run = _Run(surface, requests, probes, changed, editor, moments, protect)
         run.measure()
         for start in track(range(0, len(requests), batch), description=name, disable=not progress, transient=True):
-            if not run.step(requests[start : start + batch]):
+            if not run.step(start, min(start + batch, len(requests))):
                 break
-            if run.done // every > start // every or run.done == len(requests):
+            if run.seen // every > start // every or run.seen == len(requests):
                 run.measure()
         run.measure()
     settings = {"batch": batch, "protect": protect, "every": every, **_described(probes), **run.made_by}
+    settings["prepend_bos"] = bos
     settings["requests"] = [asdict(request) for request in requests]
-    return SequenceReport(name, settings, tuple(run.checkpoints), tuple(run.steps), run.disabling, run.stopped)
+    return SequenceReport(
+        name, settings, tuple(run.checkpoints), tuple(run.steps), run.disabling, run.stopped, tuple(run.skipped)
+    )
 
 
 @dataclass(eq=False)
@@ -125,38 +130,57 @@ class _Run:
     editor: Any
     moments: Moments
     protect: bool
-    done: int = 0
+    seen: int = 0
+    """Requests of the steps so far, skipped ones as well."""
     newest: int = 0
-    """Requests of the last step."""
+    """Index of the first request of the last step that was written."""
+    left_out: set[int] = field(default_factory=set)
+    """Indices of the requests of skipped steps."""
+    skipped: list[Skipped] = field(default_factory=list)
     steps: list[float] = field(default_factory=list)
-    fresh: list[tuple[float, float]] = field(default_factory=list)
-    """Norm and efficacy of the steps since the last checkpoint."""
+    fresh: list[tuple[float, Said]] = field(default_factory=list)
+    """Norm of each step since the last checkpoint, and what the model said of its requests right after it."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     disabling: int = 0
     stopped: str | None = None
     made_by: dict[str, Any] = field(default_factory=dict)
 
-    def step(self, requests: list[EditRequest]) -> bool:
-        """Make one edit and leave it in the weights; False if that failed."""
+    @property
+    def done(self) -> int:
+        """Requests written."""
+        return self.seen - len(self.left_out)
+
+    def step(self, start: int, stop: int) -> bool:
+        """Make one edit of the requests from `start` to `stop` and leave it in the weights, or skip what cannot be
+        edited; False if the run is over.
+        """
+        requests = self.requests[start:stop]
         try:
             edit = self._edit(requests)
             self.changed.keep(edit.deltas)
             edit.apply_(self.surface.model)
-        except _COLLAPSE as error:
+        except (*_COLLAPSE, *_UNUSABLE) as error:
             if not self.steps:
                 raise
-            self.stopped = str(error)
-            return False
+            if isinstance(error, _COLLAPSE) or math.isnan(self._said(requests).prob):
+                self.stopped = str(error)
+                return False
+            self.skipped.append(Skipped(len(self.steps) + len(self.skipped), str(error)))
+            self.left_out.update(range(start, stop))
+            self.seen = stop
+            return True
         if not self.steps:
             self._settle(edit)
         if self.protect:
             assert isinstance(self.moments, SecondMoments)
             self.moments = self.moments.conditioned(edit)
-        self.done, self.newest = self.done + len(requests), len(requests)
+        self.seen, self.newest = stop, start
         self.steps.append(math.hypot(*(norm for norm, _ in edit.norms().values())))
-        said = Said.of(self.surface, requests, self.probes.prepend_bos)
-        self.fresh.append((self.steps[-1], said.share))
+        self.fresh.append((self.steps[-1], self._said(requests)))
         return True
+
+    def _said(self, requests: list[EditRequest]) -> Said:
+        return Said.of(self.surface, requests, self.probes.prepend_bos)
 
     def _edit(self, requests: list[EditRequest]) -> Edit:
         """The editor's edit; its warnings of disabling edits are counted, others are passed on."""
@@ -176,6 +200,12 @@ class _Run:
         edits would make them deny.
         """
         left_out = ("requests", "diagnostics", "losses")
+        made_with = edit.provenance.get("prepend_bos", self.probes.prepend_bos)
+        if made_with != self.probes.prepend_bos:
+            raise EditError(
+                f"the editor made its edits with prepend_bos={made_with}, the figures would be measured with "
+                f"prepend_bos={self.probes.prepend_bos}. Give the editor an attribute prepend_bos that says so."
+            )
         self.made_by = {name: value for name, value in edit.provenance.items() if name not in left_out}
         contexts = edit.provenance.get("contexts")
         if contexts and is_dataclass(self.editor) and getattr(self.editor, "contexts", "none of its own") is None:
@@ -192,9 +222,9 @@ class _Run:
         model, probes, norms = self.surface.model, self.probes, self.changed.norms()
         norm = math.hypot(*(change for change, _ in norms.values()))
         whole = math.hypot(*(before for _, before in norms.values()))
-        shares = [share for _, share in self.fresh if not math.isnan(share)]
-        earlier = probes.earlier(self.requests, self.done, self.newest)
-        said = Said.of(self.surface, earlier, probes.prepend_bos)
+        won, compared = (sum(getattr(told, name) for _, told in self.fresh) for name in ("won", "compared"))
+        earlier = probes.earlier(self.requests, self.seen, self.seen - self.newest, self.left_out)
+        said = self._said(earlier)
         found = Checkpoint(
             edits=self.done,
             norms={place: change for place, (change, _) in norms.items()},
@@ -202,7 +232,7 @@ class _Run:
             norm=norm,
             relative_norm=norm / whole if whole else 0.0,
             largest_step=max((step for step, _ in self.fresh), default=0.0),
-            efficacy=fmean(shares) if shares else math.nan,
+            efficacy=won / compared if compared else math.nan,
             retention=said.share,
             retention_prob=said.prob,
             asked=len(earlier),
@@ -212,23 +242,6 @@ class _Run:
         )
         self.checkpoints.append(found)
         self.fresh = []
-
-
-def _check(requests: Sequence[Any], moments: Moments, protect: bool, **counts: int) -> None:
-    """Raise `EditError` for what cannot be a run."""
-    if not requests:
-        raise EditError("no records or requests to edit in sequence.")
-    for request in requests:
-        if not isinstance(request, EditRequest):
-            raise EditError(f"records are EvalRecords or EditRequests, got {request!r}.")
-    for name, value in counts.items():
-        if value < 1:
-            raise EditError(f"{name} must be a whole number from 1, got {value!r}.")
-    if protect and not isinstance(moments, SecondMoments | SecondMoment):
-        raise EditError(
-            f"protect=True remembers past keys in the moments, and got moments={moments!r}. Pass SecondMoments; "
-            "SecondMoment.identity(layer, d_mlp) makes one that treats all directions alike."
-        )
 
 
 def _name(editor: Any, batch: int, protect: bool) -> str:

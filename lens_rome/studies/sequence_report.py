@@ -54,6 +54,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A step that was not written, of a model that still gives finite output."""
+
+    step: int
+    """From 0; its requests begin at `step * batch`."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class SequenceReport:
     """A run of edits, one on top of the other."""
 
@@ -65,11 +74,13 @@ class SequenceReport:
     checkpoints: tuple[Checkpoint, ...]
     """The first is of the model before any edit."""
     steps: tuple[float, ...] = field(default=(), repr=False)
-    """Frobenius norm of each step's change, all its parameters together."""
+    """Frobenius norm of the change of each step that was written, all its parameters together."""
     disabling: int = 0
     """Steps of which the editor itself warned that they may ruin the model."""
     stopped: str | None = None
     """Why the run ended before its last request; None if it did not."""
+    skipped: tuple[Skipped, ...] = ()
+    """Steps that the editor could not make."""
 
     def to_dataframe(self) -> "pd.DataFrame":
         """One row a checkpoint: label, and the fields of `Checkpoint` but for the norms by parameter."""
@@ -102,6 +113,7 @@ class SequenceReport:
                 )
             content["checkpoints"] = tuple(Checkpoint(**_numbers(each)) for each in content["checkpoints"])
             content["steps"] = tuple(map(float, content["steps"]))
+            content["skipped"] = tuple(Skipped(**each) for each in content.get("skipped", ()))
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, FileFormatError):
@@ -115,6 +127,9 @@ class SequenceReport:
         ]
         if self.disabling:
             lines.append(f"The editor warned of {self.disabling} of {len(self.steps)} steps.")
+        if self.skipped:
+            first = self.skipped[0]
+            lines.append(f"Skipped {len(self.skipped)} steps, the first is step {first.step}: {first.reason}")
         if self.stopped is not None:
             lines.append(f"Ended after {self.checkpoints[-1].edits} edits: {self.stopped}")
         return "\n".join(lines)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from lens_rome.editing import DisablingEditWarning, Edit
-from lens_rome.errors import EditError, MomentError
+from lens_rome.errors import EditError, MomentError, NotFiniteError
 from lens_rome.evaluation import continue_texts, mean_nll, ngram_entropy, perplexity
 from lens_rome.facts import EditRequest, EvalRecord, sample_contexts
 from lens_rome.moments import collect_moments
 from lens_rome.studies import sequence
+from lens_rome.studies.checks import check_settings
 from lens_rome.studies.health import Probes
-from lens_rome.studies.sequence import _check
 from lens_rome.surface import as_surface
 from tests.editing.support import DISABLING, NO_PROBE
 from tests.helpers import Case, assert_untouched
@@ -158,9 +158,11 @@ def test_the_model_comes_back_when_a_run_is_interrupted(bridge: Any, error: type
         sequence(bridge, REQUESTS, Recorded(ROME, fail_at=2, error=error), moments="identity", **MEASURED)
 
 
-def test_an_editor_that_fails_ends_the_run_with_a_reason(bridge: Any) -> None:
+def test_an_editor_that_diverges_ends_the_run_with_a_reason(bridge: Any) -> None:
     with assert_untouched(bridge):
-        report = sequence(bridge, REQUESTS, Recorded(ROME, fail_at=2), moments="identity", **MEASURED)
+        report = sequence(
+            bridge, REQUESTS, Recorded(ROME, fail_at=2, error=NotFiniteError), moments="identity", **MEASURED
+        )
     assert report.stopped == "no solution here"
     assert [each.edits for each in report.checkpoints] == [0, 1, 2]
     assert "Ended after 2 edits: no solution here" in str(report)
@@ -293,4 +295,4 @@ def test_what_cannot_be_a_run_is_refused_at_once(bridge: Any, changes: dict[str,
 
 def test_things_that_are_no_requests_are_refused() -> None:
     with pytest.raises(EditError, match="EvalRecords or EditRequests, got 'Rome'"):
-        _check(["Rome"], None, False)
+        check_settings(["Rome"], None, False)

@@ -1,6 +1,6 @@
 """From settings, facts and texts to a trained network."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ import torch
 from lens_rome._typing import Model, Tensor
 from lens_rome.editing.learned.examples import Example, check_disjoint, examples_of, texts_of
 from lens_rome.editing.learned.network import EditorNetwork, Structure
+from lens_rome.editing.learned.probe import probe_of
 from lens_rome.editing.learned.settings import TrainingSettings
 from lens_rome.editing.learned.state import TrainingState, identity_of
 from lens_rome.editing.learned.training import Trainer, train
 from lens_rome.editing.search import differentiable
 from lens_rome.facts import EditRequest, EvalRecord
-from lens_rome.surface import AbstractSurface, as_surface, check_layer
+from lens_rome.surface import as_surface, check_layer
+from lens_rome.surface.digest import model_digest
 
 FactsToLearn = Iterable[EvalRecord | EditRequest]
 """Records, whose paraphrases are the other wordings, or plain requests, which have none."""
-_PROBE_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class Learned:
     network: EditorNetwork
     structure: Structure
     record: TrainingRecord
-    probe: Tensor
-    """Embeddings of some tokens, `[token, d_model]`: they tell the model again, also after edits of its MLPs."""
+    probe: Mapping[str, Tensor]
+    """What tells the model and its weight processing again, also after edits of its MLPs; see `probe_of`."""
 
 
 class LearnedEditor(TrainingSettings):
@@ -112,7 +113,8 @@ def learn(
         if checkpoint is not None and Path(checkpoint).is_file():
             state.load(checkpoint)
         train(trainer, state, checkpoint, progress)
-    return Learned(state.network.requires_grad_(False), structure, _record(trainer, bos, state), probe_of(surface))
+    probe = probe_of(surface, structure.layers)
+    return Learned(state.network.requires_grad_(False), structure, _record(trainer, bos, state), probe)
 
 
 def _state(editor: LearnedEditor, trainer: Trainer, structure: Structure) -> TrainingState:
@@ -129,7 +131,7 @@ def _state(editor: LearnedEditor, trainer: Trainer, structure: Structure) -> Tra
             trainer.surface.model_name,
             [asdict(example) for example in (*trainer.training, *trainer.validation)],
             trainer.texts,
-            probe_of(trainer.surface).double().tolist(),
+            model_digest(trainer.surface),
         ]
     )
     return TrainingState(network, torch.optim.Adam(groups), identity)
@@ -150,9 +152,3 @@ def _record(trainer: Trainer, bos: bool, state: TrainingState) -> TrainingRecord
 
 def _subjects(examples: tuple[Example, ...]) -> tuple[str, ...]:
     return tuple(sorted({example.subject for example in examples}))
-
-
-def probe_of(surface: AbstractSurface) -> Tensor:
-    """Embeddings of evenly spaced tokens, float32 on the CPU."""
-    tokens = torch.linspace(0, int(surface.cfg.d_vocab) - 1, _PROBE_TOKENS).long().unique()
-    return surface.embeddings(tokens).detach().cpu().float()

@@ -74,10 +74,10 @@ class TrainingState:
                 "Give what it was begun with, or another checkpoint."
             )
         try:
-            self.network.load_state_dict(_part(tensors, "now/"))
-            self.best = _part(tensors, "best/")
+            self.network.load_state_dict(part_of(tensors, "now/"))
+            self.best = part_of(tensors, "best/")
             parameters = dict(self.network.named_parameters())
-            for name, value in _part(tensors, "adam/").items():
+            for name, value in part_of(tensors, "adam/").items():
                 key, parameter = name.split("/", 1)
                 own = parameters[parameter]
                 self.optimizer.state[own][key] = value if key == "step" else value.to(own.device)
@@ -95,5 +95,6 @@ def identity_of(parts: Iterable[Any]) -> str:
     return digest.hexdigest()
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

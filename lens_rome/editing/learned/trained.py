@@ -13,19 +13,20 @@ from lens_rome._typing import Model
 from lens_rome._warnings import warn_caller
 from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
-from lens_rome.editing.learned.fit import Learned, LearnedEditor, TrainingRecord, probe_of
+from lens_rome.editing.learned.fit import Learned, LearnedEditor, TrainingRecord
 from lens_rome.editing.learned.gradients import gradient_factors
 from lens_rome.editing.learned.network import Structure
+from lens_rome.editing.learned.probe import difference, probe_of
 from lens_rome.editing.learned.rows import TargetRows, token_pair
+from lens_rome.editing.learned.state import part_of
 from lens_rome.editing.requests import as_requests
 from lens_rome.editing.rome import Moments
 from lens_rome.editing.search import differentiable
-from lens_rome.errors import EditError, EditMismatchError, FileFormatError
+from lens_rome.errors import EditMismatchError, FileFormatError
 from lens_rome.facts import EditRequest
 from lens_rome.surface import AbstractSurface, as_surface
 
 _BATCH = 16  # requests of one backward pass; bounds memory
-_PROBE_TOLERANCE = 1e-2  # relative; precisions differ by less, other models and folded embeddings by more
 
 
 class SeenSubjectWarning(UserWarning):
@@ -48,6 +49,11 @@ class TrainedEditor:
     def record(self) -> TrainingRecord:
         """How it was trained: on which model and subjects, and the losses on the way."""
         return self.learned.record
+
+    @property
+    def prepend_bos(self) -> bool:
+        """Whether its edits are made with BOS: as it was trained."""
+        return self.record.prepend_bos
 
     @property
     def name(self) -> str:
@@ -75,8 +81,6 @@ class TrainedEditor:
             SurfaceError, FactError, EditError: unsupported model, unusable request.
         """
         wanted = as_requests(requests)
-        if not wanted:
-            raise EditError("no requests to edit.")
         parts = self._parts(model, wanted)
         deltas: dict[Place, Delta] = dict(parts[0][0])
         for more, _ in parts[1:]:
@@ -155,13 +159,14 @@ class TrainedEditor:
         return found
 
     def _check(self, surface: AbstractSurface) -> None:
-        """Raise `EditMismatchError` unless the editor was trained on this model."""
-        probe, own = probe_of(surface), self.learned.probe
-        fits = probe.shape == own.shape and float((probe - own).norm() / own.norm()) <= _PROBE_TOLERANCE
-        if not fits or max(self.learned.structure.layers) >= surface.n_layers:
+        """Raise `EditMismatchError` unless the editor was trained on this model with this weight processing."""
+        layers = self.learned.structure.layers
+        fits = max(layers) < surface.n_layers
+        other = difference(probe_of(surface, layers), self.learned.probe) if fits else "number of layers"
+        if other is not None:
             raise EditMismatchError(
-                f"this {self.name} was trained on {self.record.model!r}; the embeddings of {surface.model_name!r} are "
-                "not that model's. Weight processing (centring) makes such a difference too. Train one with "
+                f"this {self.name} was trained on {self.record.model!r}; {surface.model_name!r} differs from it: "
+                f"{other}. Weight processing (folded norms, centring) makes such a difference too. Train one with "
                 f"{self.name}(...).fit(model, ...)."
             )
 
@@ -185,7 +190,8 @@ class TrainedEditor:
             "structure": self.learned.structure.jsonable(),
             "record": self.record.jsonable(),
         }
-        return save_tensors(path, _kind(self.name), {**tensors, "probe": self.learned.probe}, description)
+        tensors |= {f"probe/{name}": tensor for name, tensor in self.learned.probe.items()}
+        return save_tensors(path, _kind(self.name), tensors, description)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -200,8 +206,10 @@ class TrainedEditor:
             structure = Structure.read(told["structure"])
             with torch.random.fork_rng(devices=[]):
                 network = editor.new_network(structure)
-            probe = tensors.pop("probe")
-            network.load_state_dict({name.removeprefix("network/"): tensor for name, tensor in tensors.items()})
+            network.load_state_dict(part_of(tensors, "network/"))
+            probe = part_of(tensors, "probe/")
+            if not probe:  # files of before the probe knew weight processing
+                raise KeyError("probe")
             record = TrainingRecord.read(told["record"])
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
             raise FileFormatError(f"{path} is not a complete file of a {cls.__name__}: {error}.") from error

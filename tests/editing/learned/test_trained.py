@@ -129,6 +129,8 @@ def test_what_is_saved_is_loaded(trained: Any, gpt2: Any, tmp_path: Path) -> Non
     again = type(trained).load(path)
     assert torch.equal(state, torch.get_rng_state())
     assert again.editor == trained.editor and again.record == trained.record
+    assert again.learned.probe.keys() == trained.learned.probe.keys()
+    assert again.prepend_bos is trained.prepend_bos is True
     assert_same_edit(again.edit(gpt2, REQUEST), trained.edit(gpt2, REQUEST))
     assert repr(again) == repr(trained)
 
@@ -164,11 +166,10 @@ def test_the_record_names_all_subjects(trained: Any) -> None:
     assert trained.record.subjects == subjects
 
 
-def test_no_requests_and_facts_are_refused(trained: Any, gpt2: Any) -> None:
-    with pytest.raises(EditError, match="no requests to edit"):
-        trained.edit(gpt2, [])
-    with pytest.raises(EditError, match="no requests to edit"):
-        trained.edit_each(gpt2, [])
+def test_no_requests_are_refused(trained: Any, gpt2: Any) -> None:
+    for make in (trained.edit, trained.edit_each):
+        with pytest.raises(EditError, match="no requests to edit"):
+            make(gpt2, [])
 
 
 def test_an_evaluation_takes_it_as_any_editor(trained_on: Any, shared_model: Any) -> None:
