@@ -82,7 +82,8 @@ def _probs(loaded: Loaded, requests: Sequence[EditRequest], bos: bool | None) ->
 
 def show_many(console: Console, made: Edit, outcomes: Sequence[Outcome]) -> None:
     """How many requests hold, the first of them with their probabilities, and what the edit changes."""
-    console.print(f"\n[bold]{escape(str(made.provenance['editor']))}: {len(outcomes)} requests in one edit[/bold]")
+    several = "one request" if len(outcomes) == 1 else f"{len(outcomes)} requests"
+    console.print(f"\n[bold]{escape(str(made.provenance['editor']))}: {several} in one edit[/bold]")
     console.print(f"{_counted(outcomes)}\n", soft_wrap=True)
     console.print(_table(outcomes[:_FIRST]))
     if len(outcomes) > _FIRST:

@@ -94,7 +94,10 @@ class EditorOptions:
 
     def _trained(self, name: str) -> Editor:
         if self.trained is None:
-            raise CommandError(f"{name} is trained first; give the file of the trained editor by --trained.")
+            raise CommandError(
+                f"{name} is trained first; give the file of the trained editor by --trained. For the atlas "
+                f"`python -m lens_rome.atlas.learned --editor {name} --out FILE` makes one."
+            )
         if self.layer is not None or self.preset is not None or self.settings or self.bos is not None:
             raise CommandError(
                 f"a trained {name} has the settings it was trained with; leave out --layer, --preset, --set and --bos."

@@ -11,6 +11,7 @@ from lens_rome.cli.output import Folder
 from lens_rome.cli.tables import plain_table, show_files
 from lens_rome.errors import TraceError
 from lens_rome.plotting import plot_average, plot_average_heatmap, plot_peak_layers
+from lens_rome.runs import Run
 from lens_rome.tracing import (
     KIND_NAMES,
     ROLE_NAMES,
@@ -21,6 +22,7 @@ from lens_rome.tracing import (
     peak_layers,
     suggest_layers,
 )
+from lens_rome.tracing.trace_set import RUN_KIND
 
 _PEAKS = {"subject_last": ("", ROLE_NAMES["subject_last"]), "pooled": ("_pooled", "tokens pooled")}
 """Roles whose peaks are drawn, how the files' names end, and what the role is."""
@@ -36,6 +38,13 @@ def show_average(console: Console, source: Path, out: Path) -> None:
     averages = average_effects(traces, band="bootstrap")
     folder = Folder(out)
     console.print(f"\n{len(traces)} facts traced, {len(traces.skipped)} left out.")
+    missing = Run.read(source, RUN_KIND).manifest.n_ids - len(traces) - len(traces.skipped)
+    if missing:
+        console.print(
+            f"The run is not finished: {missing} more facts are to be traced. Its command goes on where it stopped.",
+            style="yellow",
+            soft_wrap=True,
+        )
     roles = _roles(console, averages)
     for kind in averages.kinds:
         console.print(f"\n[bold]Average indirect effect of {KIND_NAMES[kind]}[/bold], over n tokens (of so many facts)")

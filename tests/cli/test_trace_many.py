@@ -47,6 +47,11 @@ def test_many_facts_are_traced_into_a_folder_and_averaged(run: Run, tmp_path: Pa
     assert {"kind", "window", "layer", "role", "n", "n_facts", "effect", "low", "high"} <= set(frame.columns)
     for name in ("average.png", "average_roles.png", "peaks_mlp.png", "peaks_mlp_pooled.png", "summary.csv"):
         assert (tmp_path / "pictures" / name).stat().st_size > 0
+    assert "not finished" not in result.stdout
+    (part,) = (tmp_path / "run").glob("part-*")
+    part.write_text("".join(part.read_text(encoding="utf-8").splitlines(keepends=True)[:-2]), encoding="utf-8")
+    stopped = run("trace", "--average", "run", "--out", "stopped")
+    assert "The run is not finished: 2 more facts are to be traced" in stopped.stdout
 
 
 def test_only_so_many_facts_and_only_known_ones(run: Run, tmp_path: Path, facts: str) -> None:
