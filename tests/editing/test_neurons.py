@@ -255,7 +255,7 @@ def test_no_request_is_an_error(gpt2: Any) -> None:
         ({"promote": float("nan")}, "promote must be a number from 0, got nan"),
         ({"answer": "wrong"}, "unknown answer 'wrong'; choose one of target_true, predicted"),
         ({"paraphrases": ("He was",)}, r"the paraphrase 'He was' needs exactly one '\{\}'"),
-        ({"context_lengths": ((1, 5),)}, r"2 tokens .* and 1 text at least, got \(1, 5\)"),
+        ({"context_lengths": ((1, 5),)}, r"2 tokens .* and 1 text at least, such as .* got \(\(1, 5\),\)"),
         ({"contexts": ("", "He said")}, "would run into the prompt"),
         (
             {"faithful": True, "promote": 2.0, "share": 0.5},
