@@ -1,8 +1,8 @@
-"""The runs of a search for values: rows that are looked up at one position resume together.
+"""The runs of a search for values: rows resume together at the token where the subject is looked up.
 
 Between two steps only δ changes. So nothing at or below the edited layer and no position before the lookup is computed
 again. Rows with prefixes of different lengths, and rows of other requests, have their lookups at different positions
-but about as much text after them: grouped by that position, hardly any padding is left.
+but about as much text after them: moved so that the lookups meet, hardly any padding is left.
 """
 
 from collections import defaultdict
@@ -14,10 +14,12 @@ from jaxtyping import Bool, Float, Int
 
 from lens_rome._typing import FwdHooks, Tensor
 from lens_rome.editing.rows import Row, at_positions, stack
-from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, check_finite, owner_hooks
+from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, check_finite, check_resumed, owner_hooks
 
 _CALL = 4e7
 """Multiply-adds that take about as long as calling a block once more, forward and backward, does beside its work."""
+_READING = 32
+"""Positions whose products with a block's weights take about as long as reading these weights from memory."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,27 @@ class Readings:
 
 
 class RowGroup:
-    """Rows that are looked up at about the same position, and the run from which each step resumes: at the first of
-    these positions.
+    """Rows with about as many tokens after their lookups, and the run from which each step resumes: at the lookups,
+    which are moved to one position.
 
-    Under hooks of the model's owner that look at positions, every step is a run over the whole sequences.
+    Under hooks of the model's owner, which may look at positions, every step is a run over the whole sequences.
     """
 
     def __init__(self, surface: AbstractSurface, site: Site, rows: Sequence[SearchRow]) -> None:
         self.surface, self.site, self.rows = surface, site, list(rows)
-        self.start = min(each.row.lookup for each in rows)
         batch = stack(surface, [each.row for each in rows])
         self._tokens, self._noise = batch.tokens, batch.hooks
+        self._place()
+        self._start = int(self._lookups.max())
         self._base: BaseRun | None = None
+        self._unchecked = False
         with torch.no_grad():
             if owner_hooks(surface.model):
                 values = surface.read(batch.tokens, [site], batch.hooks)[site]
             else:
-                self._base = surface.base_run(batch.tokens, batch.hooks, keep=[site])
-                values = self._base[site]
-        self._place()
+                base = surface.base_run(batch.tokens, batch.hooks, keep=[site])
+                values = base[site]
+                self._base, self._unchecked = base.aligned(self._lookups, _after(rows)), True
         self.values: Float[Tensor, "row d_model"] = at_positions(values, self._lookups)
         """What is at the site at each row's lookup without δ."""
 
@@ -122,32 +126,38 @@ class RowGroup:
 
     def _resumed(self, deltas: Tensor) -> Tensor:
         """Run from the edited block's output on; where a norm follows the MLP, that block again with δ inside."""
-        surface, base, layer, start = self.surface, self._base, self.site.layer, self.start
+        surface, base, layer, start = self.surface, self._base, self.site.layer, self._start
         assert base is not None
+        at_lookup = torch.zeros_like(self._lookups)
         if self.site.kind == "value" and surface.norm_after_mlp(layer):
-            with attached(surface.model, self._adding_hook(deltas, start)):
+            with attached(surface.model, self._adding_hook(deltas, at_lookup)):
                 resid = surface.block(base, layer, base.resid[layer][:, start:], start)
         else:
-            resid = _added(base.resid[layer + 1][:, start:], deltas, self._lookups - start)
-        first_read = int(self._read_at.min())
+            resid = _added(base.resid[layer + 1][:, start:], deltas, at_lookup)
+        read_at = self._read_at - self._lookups[self._read_rows] + start
+        first_read = int(read_at.min())
         if layer + 1 < surface.n_layers:
             for current in range(layer + 1, surface.n_layers - 1):
                 resid = surface.block(base, current, resid, start)
             resid = surface.last_block(base, resid, start, first_read)
         else:
             resid = resid[:, first_read - start :]
-        chosen = resid[self._read_rows.to(resid.device), (self._read_at - first_read).to(resid.device)]
+        rows = self._read_rows.to(resid.device)
+        chosen = resid[rows, (read_at - first_read).to(resid.device)]
+        if self._unchecked and not deltas.any():
+            check_resumed(surface, chosen.detach(), base.resid[-1][rows, read_at.to(resid.device)])
+            self._unchecked = False
         return surface.logits(chosen[None])[0]
 
     def _full_length(self, deltas: Tensor) -> Tensor:
-        logits = self.surface.run(self._tokens, [*self._noise, *self._adding_hook(deltas, 0)])
+        logits = self.surface.run(self._tokens, [*self._noise, *self._adding_hook(deltas, self._lookups)])
         return logits[self._read_rows.to(logits.device), self._read_at.to(logits.device)]
 
-    def _adding_hook(self, deltas: Tensor, start: int) -> FwdHooks:
-        """δ added to activations that begin at position `start`."""
+    def _adding_hook(self, deltas: Tensor, positions: Int[Tensor, " row"]) -> FwdHooks:
+        """Each row's δ added at its position."""
 
         def add(activation: Tensor, hook: object) -> Tensor:  # noqa: ARG001 - TransformerLens's signature
-            return _added(activation, deltas, self._lookups - start)
+            return _added(activation, deltas, positions)
 
         return [(self.surface.hook_name(self.site), add)]
 
@@ -160,27 +170,34 @@ def _added(activation: Tensor, deltas: Tensor, positions: Int[Tensor, " row"]) -
     return changed
 
 
-def group_rows(surface: AbstractSurface, site: Site, rows: Sequence[SearchRow]) -> list[RowGroup]:
-    """Rows in groups of about equal lookup. What stands after the lookup of a divergence prompt is cut off: nothing
-    reads it.
+def _after(rows: Sequence[SearchRow]) -> int:
+    """Positions from the lookup on, of the row that has most."""
+    return max(len(each.row.tokens) - each.row.lookup for each in rows)
 
-    A group of its own costs some calls of each block; rows join the group before them where the positions that they
-    then run in vain cost less than that.
+
+def group_rows(surface: AbstractSurface, site: Site, rows: Sequence[SearchRow]) -> list[RowGroup]:
+    """Rows in groups with about as many tokens from the lookup on. What stands after the lookup of a divergence prompt
+    is cut off: nothing reads it.
+
+    A group of its own costs some calls of each block and one more reading of the weights; rows join the group before
+    them where the positions that they then run in vain cost less than that, and where the context is long enough.
     """
-    by_lookup: dict[int, list[SearchRow]] = defaultdict(list)
+    by_length: dict[int, list[SearchRow]] = defaultdict(list)
     for each in rows:
         row = each.row
         if not row.target:
             each = replace(each, row=replace(row, tokens=row.tokens[: max(row.lookup, row.subject[1] - 1) + 1]))
-        by_lookup[row.lookup].append(each)
+        by_length[len(each.row.tokens) - each.row.lookup].append(each)
     per_token = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
     groups: list[list[SearchRow]] = []
-    start = 0
-    for lookup in sorted(by_lookup):
-        some = by_lookup[lookup]
-        if groups and len(some) * (lookup - start) * per_token < _CALL:
-            groups[-1] += some
-        else:
-            groups.append(some)
-            start = lookup
+    for length in sorted(by_length, reverse=True):
+        some = by_length[length]
+        if groups:
+            joined = [*groups[-1], *some]
+            in_vain = len(some) * (_after(joined) - length)
+            fits = max(each.row.lookup for each in joined) + _after(joined) <= surface.n_ctx
+            if fits and in_vain * per_token < _CALL + _READING * per_token:
+                groups[-1] = joined
+                continue
+        groups.append(some)
     return [RowGroup(surface, site, group) for group in groups]

@@ -27,4 +27,5 @@ from lens_rome.surface.select import as_surface as as_surface
 from lens_rome.surface.select import check_finite as check_finite
 from lens_rome.surface.select import check_layer as check_layer
 from lens_rome.surface.select import check_logits as check_logits
+from lens_rome.surface.select import check_resumed as check_resumed
 from lens_rome.surface.site import Site as Site

@@ -271,7 +271,7 @@ class AbstractSurface(ABC):
 
         Args:
             resid: residual entering block `layer` at positions `start` and after; row `i` continues row `i %
-                base.batch` of the base run.
+                base.batch` of the base run. Positions that the base run counts as padding are not attended to.
 
         Returns:
             The residual that leaves the block, same shape.

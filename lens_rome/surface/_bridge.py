@@ -2,15 +2,18 @@
 transformers.
 
 Every architecture hands its blocks other arguments (masks, rotary tables, caches). Instead of knowing them all, one
-row is run once for each start position while the arguments of the blocks are recorded; a block is then called the
-same way with our residual, our rows and our cache of earlier keys and values.
+row is run once for each start position (one for each number of padded positions, where there are any) while the
+arguments of the blocks are recorded; a block is then called the same way with our residual, our rows and our cache of
+earlier keys and values.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
+from jaxtyping import Int
 from transformers.cache_utils import Cache, DynamicCache
 
 from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
@@ -44,19 +47,27 @@ class _EarlierPositions(DynamicCache):
 
 @dataclass(frozen=True)
 class _BlockCall:
-    """The arguments that the model gave one of its blocks, for one row."""
+    """The arguments that the model gave one of its blocks, for a few rows that stand for all."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
-    def with_rows(self, resid: Residual, cache: Cache) -> tuple[list[Any], dict[str, Any]]:
-        """The same call for other rows: residual and cache replaced, one-row tensors spread over the rows."""
+    def with_rows(
+        self, resid: Residual, cache: Cache, like: Int[Tensor, " row"] | None
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """The same call for other rows: residual and cache replaced, row `i` treated as the recorded row `like[i]`
+        was; None if only one was recorded.
+        """
+        recorded = 1 if like is None else int(like.max()) + 1
 
         def adapt(value: Any) -> Any:
             if isinstance(value, Cache):
                 return cache
             if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == 1:
                 return value.expand(resid.shape[0], *value.shape[1:])
+            if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == recorded:
+                assert like is not None
+                return value[like.to(value.device)]
             if isinstance(value, tuple):
                 return tuple(adapt(item) for item in value)
             return value
@@ -83,7 +94,7 @@ class BridgeSurface(AbstractSurface):
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
-        self._calls: dict[tuple[int, int], list[_BlockCall]] = {}
+        self._calls: dict[tuple[int, int, tuple[int, ...]], list[_BlockCall]] = {}
 
     def _value_name(self, layer: int) -> str:
         name = f"blocks.{layer}.mlp.out.hook_out"
@@ -110,7 +121,7 @@ class BridgeSurface(AbstractSurface):
         tokens = tokens.to(self.device)
         names = {site: self.hook_name(site) for site in keep}
         reader = Reader(names.values())
-        calls = self._block_calls(tokens.shape[1], 0)
+        calls = self._block_calls(tokens.shape[1], 0, (0,))
         resid, keys, values = [], [], []
         with attached(self.model, [*hooks, *reader.hooks]):
             state = self._forward(tokens, stop_at_layer=0)
@@ -123,7 +134,7 @@ class BridgeSurface(AbstractSurface):
                 keys.append(cache.full[0])
                 values.append(cache.full[1])
         kept = {site: reader[name] for site, name in names.items()}
-        return BaseRun(tokens, (*resid, state), tuple(keys), tuple(values), kept)
+        return BaseRun(tokens, (*resid, state), tuple(keys), tuple(values), kept, position_dim=2)
 
     def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
         repeats = resid.shape[0] // base.batch
@@ -131,27 +142,37 @@ class BridgeSurface(AbstractSurface):
             kept[layer][:, :, :start].repeat(repeats, 1, 1, 1) if repeats > 1 else kept[layer][:, :, :start]
             for kept in (base.keys, base.values)
         )
-        call = self._block_calls(base.n_positions, start)[layer]
-        return self._call(layer, call, resid, _EarlierPositions(keys, values))
+        if base.padding is None:
+            paddings, like = [0], None
+        else:
+            distinct, like = base.padding.unique(return_inverse=True)
+            paddings, like = distinct.tolist(), like.repeat(repeats)
+        call = self._block_calls(base.n_positions, start, tuple(paddings))[layer]
+        return self._call(layer, call, resid, _EarlierPositions(keys, values), like)
 
-    def _call(self, layer: int, call: _BlockCall, resid: Residual, cache: Cache) -> Residual:
-        args, kwargs = call.with_rows(resid, cache)
+    def _call(
+        self, layer: int, call: _BlockCall, resid: Residual, cache: Cache, like: Int[Tensor, " row"] | None = None
+    ) -> Residual:
+        args, kwargs = call.with_rows(resid, cache, like)
         output = self.model.blocks[layer](*args, **kwargs)
         return output[0] if isinstance(output, tuple) else output
 
-    def _block_calls(self, length: int, start: int) -> list[_BlockCall]:
-        """How the model calls its blocks on positions `start` to `length`, with `start` positions cached."""
-        if (length, start) not in self._calls:
-            self._calls[length, start] = self._record(length, start)
-        return self._calls[length, start]
+    def _block_calls(self, length: int, start: int, paddings: tuple[int, ...]) -> list[_BlockCall]:
+        """How the model calls its blocks on positions `start` to `length`, with `start` positions cached: a row for
+        each of `paddings`, the number of its first positions that stand for nothing.
+        """
+        if (length, start, paddings) not in self._calls:
+            self._calls[length, start, paddings] = self._record(length, start, paddings)
+        return self._calls[length, start, paddings]
 
     @torch.no_grad()
-    def _record(self, length: int, start: int) -> list[_BlockCall]:
-        tokens = torch.zeros((1, length), dtype=torch.long, device=self.device)
+    def _record(self, length: int, start: int, paddings: tuple[int, ...]) -> list[_BlockCall]:
+        tokens = torch.zeros((len(paddings), length), dtype=torch.long, device=self.device)
         cache = DynamicCache()
         if start:
             with silenced(self.model):
-                self.model(tokens[:, :start], past_key_values=cache, use_cache=True)
+                given = self._padding_arguments(length, paddings, 0, start)
+                self.model(tokens[:, :start], past_key_values=cache, use_cache=True, **given)
         calls: list[_BlockCall] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -161,8 +182,19 @@ class BridgeSurface(AbstractSurface):
         handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.model.blocks]
         try:
             with silenced(self.model):
-                self.model(tokens[:, start:], past_key_values=cache, use_cache=True)
+                given = self._padding_arguments(length, paddings, start, length)
+                self.model(tokens[:, start:], past_key_values=cache, use_cache=True, **given)
         finally:
             for handle in handles:
                 handle.remove()
         return calls
+
+    def _padding_arguments(self, length: int, paddings: tuple[int, ...], first: int, after: int) -> dict[str, Tensor]:
+        """What tells the model of padding on the left, for a run of positions `first` to `after`."""
+        if not any(paddings):
+            return {}
+        place = torch.arange(length, device=self.device) - torch.tensor(paddings, device=self.device)[:, None]
+        given = {"attention_mask": (place >= 0).long()[:, :after]}
+        if "position_ids" in signature(self.model.original_model.forward).parameters:
+            given["position_ids"] = place.clamp_min(0)[:, first:after]
+        return given

@@ -102,7 +102,9 @@ class HookedSurface(AbstractSurface):
 
     def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
         keys, values = self._earlier(base, layer, start, resid.shape[0])
-        return self.model.blocks[layer](resid, past_kv_cache_entry=CacheEntry(keys, values, frozen=True))
+        mask = base.attended(start + resid.shape[1], resid.shape[0] // base.batch)
+        entry = CacheEntry(keys, values, frozen=True)
+        return self.model.blocks[layer](resid, past_kv_cache_entry=entry, attention_mask=mask)
 
     def _earlier(self, base: BaseRun, layer: int, start: int, rows: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the positions before `start`, a row for each of `rows`."""
@@ -121,7 +123,8 @@ class HookedSurface(AbstractSurface):
         _, new_keys, new_values = attention.calculate_qkv_matrices(normed[:, :1], normed, normed)
         keys, values = self._earlier(base, layer, start, resid.shape[0])
         entry = CacheEntry(torch.cat([keys, new_keys], 1), torch.cat([values, new_values], 1), frozen=True)
-        return self.model.blocks[layer](resid[:, unread:], past_kv_cache_entry=entry)
+        mask = base.attended(start + resid.shape[1], resid.shape[0] // base.batch)
+        return self.model.blocks[layer](resid[:, unread:], past_kv_cache_entry=entry, attention_mask=mask)
 
     def _plain_attention(self, layer: int) -> bool:
         """Whether keys and values follow from the block's input by norm and projection alone, and nobody watches."""

@@ -35,9 +35,9 @@ def as_surface(model: Model) -> AbstractSurface:
     return surface
 
 
-def check_finite(surface: AbstractSurface, logits: Tensor) -> None:
-    """Raise `SurfaceError`, naming the parameters to blame, if `logits` hold NaN or infinity."""
-    if torch.isfinite(logits).all():
+def check_finite(surface: AbstractSurface, output: Tensor) -> None:
+    """Raise `SurfaceError`, naming the parameters to blame, if `output` holds NaN or infinity."""
+    if torch.isfinite(output).all():
         return
     broken = [name for name, weight in surface.model.named_parameters() if not torch.isfinite(weight).all()]
     where = ", ".join(broken[:3]) if broken else "none of its weights; its activations overflow"
@@ -51,6 +51,17 @@ def check_logits(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> Non
         raise SurfaceError(
             f"the model's logits differ from norm and unembedding of its last residual by {float(error):.1e} "
             "(relative): it does more after the unembedding (a scale?) than lens_rome knows of."
+        )
+
+
+def check_resumed(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> None:
+    """Raise `SurfaceError` if residuals of a resumed run are not finite, or not those of the run that it continues."""
+    check_finite(surface, resumed)
+    error = (resumed - full).norm() / full.norm().clamp_min(1e-12)
+    if not error <= _LAYER_TOLERANCE.get(surface.dtype, 1e-1):
+        raise SurfaceError(
+            f"a run of this model that resumes in the middle differs by {float(error):.1e} (relative) from a whole "
+            "one: its attention uses positions or masks in a way that lens_rome does not know of."
         )
 
 

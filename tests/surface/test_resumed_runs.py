@@ -55,6 +55,49 @@ def test_a_resumed_run_equals_the_full_run_for_every_layer_start_and_row(
             torch.testing.assert_close(resumed, expected, rtol=0, atol=10 * any_case.tolerance)
 
 
+@torch.no_grad()
+def test_rows_moved_to_one_start_resume_as_each_does_from_its_own(
+    any_model: Any, any_case: Case, rng: torch.Generator
+) -> None:
+    surface = as_surface(any_model)
+    starts, after = torch.tensor([2, 4, 0, 2]), 2
+    base = surface.base_run(random_tokens(rng, 4), keep=[Site(1, "key")])
+    moved = base.aligned(starts, after)
+    assert moved.n_positions == 6 and moved.padding is not None and moved.padding.tolist() == [2, 0, 4, 2]
+    for layer in range(N_LAYERS):
+        # Two rows continue each row of the base run, every one changed in its own way.
+        delta = torch.randn((8, after, surface.d_model), generator=rng, dtype=surface.dtype)
+        entering = moved.resid[layer][:, 4:].repeat(2, 1, 1) + delta
+        found = surface.logits(surface.resume(moved, layer, entering, 4))
+        read_late = surface.last_block(moved, moved.resid[-2][:, 4:], 4, 5)
+        torch.testing.assert_close(read_late, moved.resid[-1][:, 5:], rtol=0, atol=10 * any_case.tolerance)
+        for i in range(8):
+            start = int(starts[i % 4])
+            alone = base.select(torch.tensor([i % 4]))
+            own = alone.resid[layer][:, start : start + after] + delta[i]
+            later = alone.resid[layer][:, start + after :]
+            expected = surface.logits(surface.resume(alone, layer, torch.cat([own, later], 1), start))[:, :after]
+            torch.testing.assert_close(found[i : i + 1], expected, rtol=0, atol=10 * any_case.tolerance)
+    for i, start in enumerate(starts.tolist()):
+        torch.testing.assert_close(moved[Site(1, "key")][i, 4:], base[Site(1, "key")][i, start : start + after])
+    few = moved.select(torch.tensor([2, 0]))
+    assert few.padding is not None and few.padding.tolist() == [4, 2]
+    expected = surface.block(moved, 1, moved.resid[1][:, 4:], 4)[[2, 0]]
+    found = surface.block(few, 1, few.resid[1][:, 4:], 4)
+    torch.testing.assert_close(found, expected, rtol=0, atol=10 * any_case.tolerance)
+
+
+@torch.no_grad()
+def test_rows_with_one_start_have_no_padding_and_missing_positions_repeat_the_last(
+    gpt2: Any, rng: torch.Generator
+) -> None:
+    base = as_surface(gpt2).base_run(random_tokens(rng))
+    moved = base.aligned(torch.tensor([3, 3]), 5)
+    assert moved.padding is None and moved.n_positions == 8
+    torch.testing.assert_close(moved.resid[2][:, :LENGTH], base.resid[2])
+    torch.testing.assert_close(moved.resid[2][:, 6:], base.resid[2][:, [5, 5]])
+
+
 def test_gradients_through_a_resumed_run_equal_those_through_the_full_run(
     raw_model: Any, raw_case: Case, rng: torch.Generator
 ) -> None:
