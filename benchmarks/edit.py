@@ -1,15 +1,18 @@
 """One ROME edit against the straightforward way, on one model in one run, and against the floor.
 
     python benchmarks/edit.py            # GPT-2 small's and medium's shapes with random weights, and the atlas
+    python benchmarks/edit.py --shapes xl --device cuda
     python benchmarks/edit.py --quick
 
 The straightforward way runs the whole model in each step of the search for v*, all positions and layers, as the
-released code does; both do the same number of steps. The floor counts the dense products above the edited layer, from
-the lookup on, forward and backward. Last come many requests in one call against one call each.
+released code does; both take all 20 steps, with contexts that the atlas says. The floor counts the dense products
+above the edited layer, from the lookup on, forward and backward. Last come many requests in one call against one call
+for each of a quarter of them.
 """
 
 import argparse
 import random
+import time
 import warnings
 from dataclasses import replace
 
@@ -21,60 +24,64 @@ from lens_rome.editing.rows import prompt_rows, stack, target_rows
 from lens_rome.editing.search import Search, find_values
 from lens_rome.surface import Site, as_surface, frozen_parameters
 
-STEPS = 5
-SETTINGS = lr.ValueSettings(steps=STEPS, stop_loss=0.0)
+SHAPES = {
+    "small": (12, 768, 12, 50257),
+    "medium": (24, 1024, 16, 50257),
+    "xl": (48, 1600, 25, 50257),
+}
+REQUEST = lr.EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris")
 
 
-def straightforward(model, request: lr.EditRequest, layer: int, contexts: tuple[str, ...]) -> None:
+def straightforward(model, layer: int, contexts: tuple[str, ...], settings: lr.ValueSettings) -> None:
     """The search for v* with a full forward and logits of all positions in each step, the divergence prompt a row
     of the same batch.
     """
     surface = as_surface(model)
-    essence = lr.EditRequest(request.subject, "{} is a", request.target_new)
-    rows = target_rows(surface, request, contexts, "subject_last", None)
+    essence = lr.EditRequest(REQUEST.subject, "{} is a", REQUEST.target_new)
+    rows = target_rows(surface, REQUEST, contexts, "subject_last", None)
     batch = stack(surface, [*rows, *prompt_rows(surface, essence, [""], "subject_last", None)])
-    targets = torch.tensor([row.target for row in rows])
-    delta = torch.zeros(surface.d_model, requires_grad=True)
-    optimizer = torch.optim.Adam([delta], lr=SETTINGS.lr)
-    index, reference = torch.arange(len(batch.tokens)), None
+    tokens, lookup = batch.tokens.to(surface.device), batch.lookup.to(surface.device)
+    targets = torch.tensor([row.target for row in rows]).to(tokens)
+    delta = torch.zeros(surface.d_model, device=tokens.device, requires_grad=True)
+    optimizer = torch.optim.Adam([delta], lr=settings.lr)
+    index, reference = torch.arange(len(tokens), device=tokens.device), None
 
     def add(activation, hook):
         changed = activation.clone()
-        changed[index, batch.lookup] += delta
+        changed[index, lookup] += delta
         return changed
 
     name = surface.hook_name(Site(layer, "value"))
-    at = batch.ends[:-1, None] + torch.arange(targets.shape[1])
+    at = (batch.ends[:-1, None] + torch.arange(targets.shape[1])).to(tokens)
     with frozen_parameters(model):
-        for step in range(STEPS):
-            logprobs = model.run_with_hooks(batch.tokens, fwd_hooks=[(name, add)]).log_softmax(-1)
-            essence_now = logprobs[-1, batch.lookup[-1]]
+        for step in range(settings.steps):
+            logprobs = model.run_with_hooks(tokens, fwd_hooks=[(name, add)]).log_softmax(-1)
+            essence_now = logprobs[-1, lookup[-1]]
             reference = essence_now.detach() if reference is None else reference
             divergence = (essence_now.exp() * (essence_now - reference)).sum()
-            loss = -logprobs[index[:-1, None], at, targets].mean() + SETTINGS.kl_factor * divergence
-            if step < STEPS - 1:
+            loss = -logprobs[index[:-1, None], at, targets].mean() + settings.kl_factor * divergence
+            if step < settings.steps - 1:
                 (delta.grad,) = torch.autograd.grad(loss, [delta])
                 optimizer.step()
 
 
-def compare(model, request: lr.EditRequest, layer: int, title: str, repeats: int) -> None:
-    surface = as_surface(model)
-    contexts = lr.facts.sample_contexts(surface)
-    search = Search(Site(layer, "value"), contexts, SETTINGS)
-    ours = seconds(lambda: find_values(surface, [request], search), repeats)
-    plain = seconds(lambda: straightforward(model, request, layer, contexts), repeats)
-    rows = target_rows(surface, request, contexts, "subject_last", None)
+def compare(model, layer: int, contexts: tuple[str, ...], title: str, settings: lr.ValueSettings, repeats: int) -> None:
+    surface, steps = as_surface(model), settings.steps
+    search = Search(Site(layer, "value"), contexts, settings)
+    ours = seconds(lambda: find_values(surface, [REQUEST], search), repeats)
+    plain = seconds(lambda: straightforward(model, layer, contexts, settings), repeats)
+    rows = target_rows(surface, REQUEST, contexts, "subject_last", None)
     block = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
     read = (sum(len(row.target) for row in rows) + 1) * surface.d_model * int(surface.cfg.d_vocab)
     after = sum(len(row.tokens) - row.lookup for row in rows) + 1
     floor = sum(len(row.tokens) for row in rows) * surface.n_layers * block
     # Forward, and as much again backward: no weight has a gradient.
-    floor += (2 * STEPS - 1) * (after * (surface.n_layers - layer - 1) * block + read)
-    rate = multiply_adds_per_second(after, surface.d_model)
+    floor += (2 * steps - 1) * (after * (surface.n_layers - layer - 1) * block + read)
+    rate = multiply_adds_per_second(after, surface.d_model, str(surface.device))
     print(
-        f"{title:20s} {surface.name:6s} layer {layer:2d}, {STEPS} steps: straightforward {plain:6.2f} s, ours "
-        f"{ours:6.2f} s, "
-        f"{plain / ours:4.1f} times faster, {floor / rate / ours:4.0%} of the floor's speed"
+        f"{title:20s} {surface.name:6s} layer {layer:2d}, {steps} steps: straightforward {plain:6.2f} s, ours "
+        f"{ours:6.2f} s, {plain / ours:4.1f} times faster, {floor / rate / ours:4.0%} of the floor's speed",
+        flush=True,
     )
 
 
@@ -83,11 +90,14 @@ def together(model, world, name: str, n: int, title: str) -> None:
     surface, moments = as_surface(model), world.moments
     editor = replace(lr.preset(name, "atlas"), contexts=("", "In short. ", "He said so to all of them. "))
     requests = [record.request for record in random.Random(0).sample(world.records, n)]
-    few = requests[: max(1, n // 8)]
+    few = requests[::4]
     editor.edit(model, requests[0], moments=moments)  # factors the moments
-    each = seconds(lambda: [editor.edit(model, request, moments=moments) for request in few], 1) / len(few)
-    call = editor.edit_each if name == "ROME" else editor.edit
-    joint = seconds(lambda: call(model, requests, moments=moments), 1) / n
+    begin = time.perf_counter()
+    for request in few:
+        editor.edit(model, request, moments=moments)
+    between = time.perf_counter()
+    (editor.edit_each if name == "ROME" else editor.edit)(model, requests, moments=moments)
+    each, joint = (between - begin) / len(few), (time.perf_counter() - between) / n
     print(
         f"{title:20s} {surface.name:6s} {name}, {n} requests: {each:5.2f} s an edit one by one, {joint:5.2f} s in one "
         f"call, {each / joint:4.1f} times faster",
@@ -99,23 +109,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the median counts")
+    parser.add_argument("--shapes", default="small,medium,atlas", help=f"any of {', '.join(SHAPES)} and atlas")
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     repeats = 1 if options.quick else options.repeats
+    settings = lr.ValueSettings(steps=3 if options.quick else 20, stop_loss=0.0)
     warnings.simplefilter("ignore")
-    shapes = {"small": (12, 768, 12, 50257), "medium": (24, 1024, 16, 50257)}
-    if options.quick:
-        shapes = {"tiny": (4, 64, 4, 2048)}
     surfaces = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
-    request = lr.EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris")
+    model, world = lr.load_atlas(surfaces[0])
+    contexts = lr.facts.sample_contexts(as_surface(model))
+    shapes = {"tiny": (4, 64, 4, 2048)} if options.quick else {name: SHAPES[name] for name in named(options.shapes)}
     for name, shape in shapes.items():
+        layer = lr.preset("ROME", f"gpt2-{name}").layer if name in ("medium", "xl") else shape[0] // 3
         for surface in surfaces:
-            layer = lr.preset("ROME", "gpt2-medium").layer if name == "medium" else shape[0] // 3
-            compare(random_gpt2(*shape, surface), request, layer, f"GPT-2 {name}'s shape", repeats)
-    for surface in surfaces[:1] if options.quick else surfaces:
+            model = random_gpt2(*shape, surface, options.device)
+            compare(model, layer, contexts, f"GPT-2 {name}'s shape", settings, repeats)
+    for surface in surfaces[:1] if options.quick else surfaces if "atlas" in options.shapes else []:
         model, world = lr.load_atlas(surface)
-        compare(model, request, lr.preset("ROME", "atlas").layer, "atlas", repeats)
+        compare(model, lr.preset("ROME", "atlas").layer, contexts, "atlas", settings, repeats)
         together(model, world, "ROME", 2 if options.quick else 64, "atlas")
         together(model, world, "MEMIT", 2 if options.quick else 200, "atlas")
+
+
+def named(shapes: str) -> list[str]:
+    """The shapes asked for, beside the atlas."""
+    return [name for name in shapes.split(",") if name != "atlas"]
 
 
 if __name__ == "__main__":
