@@ -1,12 +1,10 @@
 """What a model says: probabilities of answers, and free continuations."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 
-from lens_rome.evaluation import mean_nll
-from lens_rome.facts import answer_tokens
+from lens_rome.evaluation import likelihoods
 from lens_rome.surface import AbstractSurface
 
 
@@ -14,9 +12,7 @@ def answer_probs(
     surface: AbstractSurface, questions: Sequence[tuple[str, str]], prepend_bos: bool | None = None
 ) -> list[float]:
     """Joint probability of all tokens of the answer, for each `(prompt, answer)`."""
-    nll = mean_nll(surface, questions, prepend_bos)
-    lengths = [len(answer_tokens(surface, prompt, answer, prepend_bos)) for prompt, answer in questions]
-    return [math.exp(-mean * length) for mean, length in zip(nll, lengths, strict=True)]
+    return [each.prob for each in likelihoods(surface, questions, prepend_bos)]
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from rich.progress import track
 from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.errors import EditError
-from lens_rome.evaluation.likelihood import mean_nll
+from lens_rome.evaluation.likelihood import likelihoods
 from lens_rome.evaluation.report import EvalReport, PromptScore
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.moments import SecondMoment, SecondMoments
@@ -110,8 +110,11 @@ def score_record(surface: AbstractSurface, record: EvalRecord, prepend_bos: bool
     prompts += [("paraphrase", prompt) for prompt in record.paraphrase_prompts]
     prompts += [("neighborhood", prompt) for prompt in record.neighborhood_prompts]
     prompts += [("attribute", prompt) for prompt in record.attribute_prompts]
-    questions = [(prompt, target) for _, prompt in prompts for target in (request.target_new, request.target_true)]
-    nll = mean_nll(surface, questions, prepend_bos)
+    questions = [
+        (prompt, target) for (_, prompt) in prompts for target in (request.target_new, request.target_true) if target
+    ]
+    found = iter(likelihoods(surface, questions, prepend_bos))
     return [
-        PromptScore(record.case_id, group, prompt, *nll[2 * i : 2 * i + 2]) for i, (group, prompt) in enumerate(prompts)
+        PromptScore(record.case_id, group, prompt, next(found), next(found) if request.target_true else None)
+        for group, prompt in prompts
     ]

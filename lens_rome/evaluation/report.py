@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from lens_rome.evaluation.likelihood import Likelihood
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,10 +23,23 @@ class PromptScore:
     group: str
     """rewrite, paraphrase, neighborhood or attribute."""
     prompt: str
-    nll_new: float
-    """Mean negative log-likelihood per token of the new object, in nats."""
-    nll_true: float
-    """The same of the object that held before."""
+    new: Likelihood
+    """Of the new object."""
+    true: Likelihood | None = None
+    """Of the object that held before; None where none is known."""
+    before_new: Likelihood | None = None
+    """Of the new object under the unedited model; None where it was not asked."""
+    before_true: Likelihood | None = None
+
+    @property
+    def nll_new(self) -> float:
+        """Mean negative log-likelihood per token of the new object, in nats."""
+        return self.new.nll
+
+    @property
+    def nll_true(self) -> float:
+        """The same of the object that held before; NaN without one."""
+        return math.nan if self.true is None else self.true.nll
 
     @property
     def margin(self) -> float:
@@ -32,7 +47,7 @@ class PromptScore:
         (geometric means).
         """
         sign = 1 if GROUPS[self.group] == "new" else -1
-        return sign * (math.exp(-self.nll_new) - math.exp(-self.nll_true))
+        return sign * (self.new.mean_prob - math.exp(-self.nll_true))
 
     @property
     def success(self) -> bool:
@@ -105,8 +120,12 @@ class EvalReport:
 
         rows = [
             {
-                **vars(score),
-                "prob_new": math.exp(-score.nll_new),
+                "case_id": score.case_id,
+                "group": score.group,
+                "prompt": score.prompt,
+                "nll_new": score.nll_new,
+                "nll_true": score.nll_true,
+                "prob_new": score.new.mean_prob,
                 "prob_true": math.exp(-score.nll_true),
                 "success": score.success,
             }

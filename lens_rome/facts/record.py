@@ -19,10 +19,12 @@ class EvalRecord:
     paraphrase_prompts: tuple[str, ...] = ()
     """Other wordings of the request's prompt, subject filled in."""
     neighborhood_prompts: tuple[str, ...] = ()
-    """Prompts about other subjects for which `target_true` is right."""
+    """Prompts about other subjects for which `target_true` is right, or the answer in `neighborhood_answers`."""
     attribute_prompts: tuple[str, ...] = ()
     """Prompts about other subjects for which `target_new` is right."""
     generation_prompts: tuple[str, ...] = ()
+    neighborhood_answers: tuple[str, ...] = ()
+    """The right answer of each neighbourhood prompt where it is not `target_true` (zsRE); empty where it is."""
     extra: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
     """Keys of the source file that have no field here, and its `requested_rewrite` as it stood; kept for a round
     trip.

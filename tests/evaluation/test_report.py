@@ -4,11 +4,12 @@ import math
 
 import pytest
 
-from lens_rome.evaluation import EvalReport, PromptScore, table
+from lens_rome.evaluation import EvalReport, Likelihood, PromptScore, table
 
 
 def score(case: int, group: str, prob_new: float, prob_true: float) -> PromptScore:
-    return PromptScore(case, group, f"{group} of {case}", -math.log(prob_new), -math.log(prob_true))
+    new, true = (Likelihood(math.log(prob), 1, 0) for prob in (prob_new, prob_true))
+    return PromptScore(case, group, f"{group} of {case}", new, true)
 
 
 HAND_MADE = EvalReport(
