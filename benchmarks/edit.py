@@ -67,17 +67,24 @@ def straightforward(model, layer: int, contexts: tuple[str, ...], settings: lr.V
 
 def compare(model, layer: int, contexts: tuple[str, ...], title: str, settings: lr.ValueSettings, repeats: int) -> None:
     surface, steps = as_surface(model), settings.steps
-    search = Search(Site(layer, "value"), contexts, settings)
-    ours = seconds(lambda: find_values(surface, [REQUEST], search), repeats)
-    plain = seconds(lambda: straightforward(model, layer, contexts, settings), repeats)
+
+    def fast(settings: lr.ValueSettings = settings) -> None:
+        find_values(surface, [REQUEST], Search(Site(layer, "value"), contexts, settings))
+
+    def slow(settings: lr.ValueSettings = settings) -> None:
+        straightforward(model, layer, contexts, settings)
+
     rows = target_rows(surface, REQUEST, contexts, "subject_last", None)
+    after = sum(len(row.tokens) - row.lookup for row in rows) + 1
+    device, short = str(surface.device), replace(settings, steps=2)
+    rate = multiply_adds_per_second(after, surface.d_model, device)
+    ours, plain = seconds(fast, repeats, lambda: fast(short)), seconds(slow, repeats, lambda: slow(short))
     block = 4 * surface.d_model**2 + 2 * surface.d_model * surface.d_mlp
     read = (sum(len(row.target) for row in rows) + 1) * surface.d_model * int(surface.cfg.d_vocab)
-    after = sum(len(row.tokens) - row.lookup for row in rows) + 1
     floor = sum(len(row.tokens) for row in rows) * surface.n_layers * block
     # Forward, and as much again backward: no weight has a gradient.
     floor += (2 * steps - 1) * (after * (surface.n_layers - layer - 1) * block + read)
-    rate = multiply_adds_per_second(after, surface.d_model, str(surface.device))
+    rate = max(rate, multiply_adds_per_second(after, surface.d_model, device))  # machines shared by many vary
     print(
         f"{title:20s} {surface.name:6s} layer {layer:2d}, {steps} steps: straightforward {plain:6.2f} s, ours "
         f"{ours:6.2f} s, {plain / ours:4.1f} times faster, {floor / rate / ours:4.0%} of the floor's speed",
@@ -111,11 +118,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the median counts")
     parser.add_argument("--shapes", default="small,medium,atlas", help=f"any of {', '.join(SHAPES)} and atlas")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--surfaces", help="hooked, bridge or both; all there are by default")
     options = parser.parse_args()
     repeats = 1 if options.quick else options.repeats
     settings = lr.ValueSettings(steps=3 if options.quick else 20, stop_loss=0.0)
     warnings.simplefilter("ignore")
-    surfaces = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
+    there = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
+    surfaces = options.surfaces.split(",") if options.surfaces else there
     model, world = lr.load_atlas(surfaces[0])
     contexts = lr.facts.sample_contexts(as_surface(model))
     shapes = {"tiny": (4, 64, 4, 2048)} if options.quick else {name: SHAPES[name] for name in named(options.shapes)}
