@@ -97,8 +97,9 @@ def _table(comparison: Comparison) -> Table:
 
 def _heading(comparison: Comparison, group: str) -> str:
     right, count = comparison.counted(group)
-    verb = "changed" if group in SHOULD_CHANGE else "unchanged"
-    return f"{_TITLES[group]}: {right} of {count} {verb}"
+    request, new = comparison.request, group in SHOULD_CHANGE
+    told = f"{request.target_new} likelier" if new else f"{request.target_true} still likelier"
+    return f"{_TITLES[group]}: {told} in {right} of {count}"
 
 
 def _cells(row: Row) -> list[Text]:
