@@ -19,7 +19,6 @@ from lens_rome.editing.learned.wiring import GradientReader, wide
 from lens_rome.errors import EditError
 from lens_rome.surface import AbstractSurface, Reader, attached, check_finite, frozen_parameters
 
-
 LOSS_SCALES = {torch.float16: 2.0**8}
 """What a loss is multiplied by on its way back through a model of that precision, in which gradients below 6e-8 would
 be zeros. Gradients are divided by it once they are in float32; a power of two, so nothing else changes.

@@ -217,7 +217,8 @@ def _clip(state: TrainingState, largest: float, scale: float) -> None:
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, largest))
     if not math.isfinite(norm):
         raise EditError(
-            f"the gradient at step {state.step} is {norm}; lower lr or step_size, or load the model in a wider precision."
+            f"the gradient at step {state.step} is {norm}; lower lr or step_size, or load the model in a wider "
+            "precision."
         )
 
 
