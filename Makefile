@@ -14,7 +14,7 @@ export HF_DATASETS_OFFLINE := 1
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-suite test-long lint types docs install clean
+.PHONY: help demo test test-suite test-again test-long lint types docs install clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -29,6 +29,13 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 test-suite: $(FULL) ## the test suite alone
 	$(PYTEST)
+
+# What does not depend on TransformerLens (numbers, files, data, pictures), and the benchmarks, which only need to run.
+ONCE = tests/_linalg tests/atlas tests/datasets tests/plotting tests/runs tests/test_architecture.py \
+	tests/test_benchmarks.py tests/test_files.py tests/test_packaging.py
+
+test-again: $(FULL) ## the test suite on another TransformerLens, without what does not depend on it
+	$(PYTEST) $(addprefix --ignore=,$(ONCE))
 
 test-long: $(FULL) ## the whole suite, slow checks included
 	$(PYTEST) -m "slow or not slow"

@@ -123,7 +123,7 @@ def main() -> None:
     warnings.simplefilter("ignore", lr.DisablingEditWarning)
     model, world = lr.load_atlas()
     noise = 3 * subject_deviation(as_surface(model), [record.request.subject for record in world.records])
-    count = 2 if options.quick else options.records
+    count = 1 if options.quick else options.records
     if options.quick:
         options.editors = "MEMIT"
     records = usable_records(model, world, count, options.seed, noise)

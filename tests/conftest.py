@@ -1,6 +1,7 @@
 """Fixtures shared by all tests. Shape annotations are enforced by jaxtyping's pytest option, see `pyproject.toml`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from lens_rome.atlas import World
+from lens_rome.atlas.bundled import atlas_moments
+from lens_rome.moments import SecondMoments
 from lens_rome.surface import load_model
 from tests.helpers import Case, all_cases, save_tiny_model, skip_without_hooked
 
 LoadModel = Callable[[Case], Any]
+Collect = Callable[[Iterable[str]], SecondMoments]
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +108,16 @@ def gpt2_case(request: pytest.FixtureRequest) -> Case:
 def gpt2(gpt2_case: Case, shared_model: LoadModel) -> Any:
     """The model of `gpt2_case`; nobody may change it."""
     return shared_model(gpt2_case)
+
+
+@pytest.fixture(scope="session")
+def collected_once() -> Collect:
+    """In the place of `atlas_moments`: collects the atlas's second moments, which takes seconds, at the first call."""
+    found = cache(lambda: atlas_moments(World().corpus()))
+    return lambda _: found()
+
+
+@pytest.fixture
+def moments_once(collected_once: Collect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`World().moments` is collected once for all tests that ask for this, and not by every world anew."""
+    monkeypatch.setattr("lens_rome.atlas.world.atlas_moments", collected_once)

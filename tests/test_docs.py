@@ -63,6 +63,7 @@ def _name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page.read_text(encoding="utf-8"))], ids=_name)
+@pytest.mark.usefixtures("moments_once")
 def test_the_code_blocks_of_the_page_run_in_order(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")

@@ -1,17 +1,13 @@
-"""The notebooks run from top to bottom, and the benchmarks run in their quick form."""
+"""The notebooks run from top to bottom, and the pages name only examples that there are."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
-BENCHMARKS = sorted((ROOT / "benchmarks").glob("[a-z]*.py"))
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "MPLBACKEND": "Agg"}
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 
 
 def _name(path: Path) -> str:
@@ -42,21 +38,6 @@ def test_the_notebook_is_kept_with_its_outputs_and_without_errors(notebook: Path
     assert all(output.output_type != "error" for output in outputs)
     # No path of the machine that ran it: neither a home nor a temporary folder, nor an installed package.
     assert not re.search(r"/home/|/Users/|/tmp/|site-packages|[A-Z]:\\\\", str(book.cells))
-
-
-@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=_name)
-def test_the_benchmark_runs_in_its_quick_form(benchmark: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(benchmark), "--quick"],
-        cwd=tmp_path,
-        env={**os.environ, **OFFLINE},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.strip()
 
 
 def test_every_example_and_benchmark_that_the_pages_name_is_there() -> None:

@@ -51,3 +51,18 @@ def test_all_places_give_the_same_version() -> None:
 def test_public_names_are_under_forty_and_exist() -> None:
     assert len(lens_rome.__all__) < 40
     assert [name for name in lens_rome.__all__ if not hasattr(lens_rome, name)] == []
+
+
+def once_only() -> list[Path]:
+    """What the Makefile leaves out where the suite runs again on another TransformerLens."""
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [ROOT / name for name in re.search(r"^ONCE = (.*)$", lines, flags=re.MULTILINE)[1].split()]  # type: ignore[index]
+
+
+def test_what_runs_once_only_is_there_and_makes_no_model_of_transformer_lens() -> None:
+    models = r"\b(?:load_model|load_atlas|load_atlas_model|(?:fresh|shared|any|raw)_model|gpt2)\("
+    asked = r"def test_\w+\([^)]*\b(?:fresh_model|shared_model|any_model|raw_model|gpt2)\b"
+    files = [file for path in once_only() for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    assert all(file.is_file() for file in files) and len(files) > len(once_only())
+    found = {file.name for file in files if re.search(f"{models}|{asked}", file.read_text(encoding="utf-8"))}
+    assert found == {"test_plot_trace.py"}  # one real trace is drawn, as in the examples and pages, which run again

@@ -122,7 +122,7 @@ def measure(reader: Reader, world: World, questions: int = 2000, seed: int = 0) 
 
     asked = {t: fact_questions(world, t) for t in (True, False)}
     flat = {t: [q for qs in asked[t].values() for q in qs] for t in asked}
-    each = max(20, questions // len(world.relations))
+    each = max(1, questions // len(world.relations))
     return Quality(
         trained=share(flat[True]),
         held_out=share(flat[False]),

@@ -2,19 +2,29 @@
 
 Layers, clamps, weights and bounds are those of the released hyper-parameter files; what these have in common is the
 editors' default. Without BOS, as published. `atlas` is ours, measured on the bundled model (docs/editors.md).
+
+FT-1 and FT-5 are those of Hase et al. (https://arxiv.org/abs/2301.04213) for their ordinary edits, error injection;
+`problem_preset` has the other problems. FT-W is MEMIT's baseline (https://arxiv.org/abs/2210.07229), a whole block but
+its norms, which are no parameters of an edit.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lens_rome.editing.finetune import FineTune
 from lens_rome.editing.memit import EMMET, MEMIT, AlphaEdit
 from lens_rome.editing.neurons import KnowledgeNeurons
+from lens_rome.editing.problem_presets import problem_preset
+from lens_rome.editing.problems import ErrorInjection
 from lens_rome.editing.rome import ROME, RROME
 from lens_rome.editing.value import ValueSettings
 from lens_rome.errors import EditError
 
 Preset = Callable[[], Any]
+
+_BLOCK = ("W_in", "b_in", "W_out", "b_out", "W_Q", "W_K", "W_V", "W_O")
+"""The parameters of a GPT-J block but its norms; its attention has no biases."""
 
 
 def _rome(layer: int, clamp: float) -> dict[str, Preset]:
@@ -45,6 +55,14 @@ def _tuned(layer: int, bounds: tuple[int, float] | None = None) -> dict[str, Pre
     return found
 
 
+def _windows(model: str) -> dict[str, Preset]:
+    """Fine-tuning of one layer and of five, around the one that ROME edits."""
+    return {
+        "FT-1": lambda: problem_preset(ErrorInjection(), "FT-1", model),
+        "FT-5": lambda: problem_preset(ErrorInjection(), "FT-5", model),
+    }
+
+
 _ATLAS_ROME = ValueSettings(steps=40, stop_loss=0.01)
 _ATLAS_SPREAD = ValueSettings(steps=25, stop_loss=0.02, clamp=0.75)
 
@@ -55,12 +73,15 @@ _PRESETS: dict[str, dict[str, Preset]] = {
         **_rome(17, 4.0),
         **_spread(range(13, 18), 20, 20000.0, (17, 1000.0)),
         **_tuned(1, (0, 5e-4)),
+        **_windows("gpt2-xl"),
         "KN": lambda: KnowledgeNeurons(faithful=True, prepend_bos=False),
     },
     "gpt-j-6b": {
         **_rome(5, 4.0),
         **_spread(range(3, 9), 25, 15000.0, (5, 1.0)),
         **_tuned(21, (0, 5e-5)),
+        **_windows("gpt-j-6b"),
+        "FT-W": lambda: FineTune((21,), _BLOCK, prepend_bos=False),
     },
     "gpt-neox-20b": _rome(15, 4.0),
     "atlas": {
@@ -72,6 +93,9 @@ _PRESETS: dict[str, dict[str, Preset]] = {
         "AlphaEdit": lambda: AlphaEdit((0, 1, 2), value=_ATLAS_SPREAD, threshold=0.04, penalty=0.5),
         "FT": lambda: FineTune((0,), lr=2e-3),
         "FT+L": lambda: FineTune((0,), lr=2e-3, norm_bound=1e-2),
+        "FT-1": lambda: replace(FineTune.window(0, 1, 8, norm_bound=1e-2), lr=2e-3),
+        "FT-5": lambda: replace(FineTune.window(1, 5, 8, norm_bound=1e-2), lr=2e-3),
+        "FT-W": lambda: FineTune((0,), (*_BLOCK, "b_Q", "b_K", "b_V", "b_O")),
         "KN": KnowledgeNeurons,
     },
 }

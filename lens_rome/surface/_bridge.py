@@ -9,6 +9,7 @@ earlier keys and values.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
@@ -96,9 +97,14 @@ class BridgeSurface(AbstractSurface):
         super().__init__(model)
         self._calls: dict[tuple[int, int, tuple[int, ...]], list[_BlockCall]] = {}
 
+    @cached_property
+    def _hook_names(self) -> frozenset[str]:
+        """Names of all hook points; the bridge looks each of them up anew whenever it is asked."""
+        return frozenset(self.model.hook_dict)
+
     def _value_name(self, layer: int) -> str:
         name = f"blocks.{layer}.mlp.out.hook_out"
-        return name if name in self.model.hook_dict else f"blocks.{layer}.hook_mlp_out"
+        return name if name in self._hook_names else f"blocks.{layer}.hook_mlp_out"
 
     def _inner_hooks(self, layer: int, name: str) -> MatrixHooks:
         mlp, part = f"blocks.{layer}.mlp", _PARTS[name]

@@ -33,10 +33,11 @@ def attached(model: Model, hooks: Iterable[tuple[str, HookFunction]], *, first: 
     Raises:
         SurfaceError: the model has no hook point of that name.
     """
-    added = []
+    added, wanted = [], list(hooks)
+    points = model.hook_dict if wanted else {}  # once: a bridge puts it together anew each time it is asked
     try:
-        for name, function in hooks:
-            point = model.hook_dict.get(name)
+        for name, function in wanted:
+            point = points.get(name)
             if point is None:
                 raise SurfaceError(f"the model has no hook point {name!r}. See model.hook_dict for the names it has.")
             point.add_hook(function, prepend=first)

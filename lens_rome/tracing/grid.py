@@ -107,7 +107,8 @@ class _Column:
         self.entering: Tensor | None = None
         # A hook of the owner on a block's output may do anything to the sum of its parts.
         outputs = [surface.hook_name(Site(layer, "resid_post")) for layer in range(surface.n_layers)]
-        self.adds_up = not any(surface.model.hook_dict[name].fwd_hooks for name in outputs)
+        points = surface.model.hook_dict
+        self.adds_up = not any(points[name].fwd_hooks for name in outputs)
 
     def useful_part(self, window: Window) -> Window | None:
         """The part of a window that can change what is read, None for nothing."""

@@ -74,9 +74,10 @@ def _check_unwatched(surface: AbstractSurface) -> None:
 
     It is written through attention's output (a bridge's hook there does not reach the stream), so before such hooks.
     """
+    points = surface.model.hook_dict
     for layer in range(surface.n_layers):
         name = surface.hook_name(Site(layer, "resid_mid"))
-        if surface.model.hook_dict[name].fwd_hooks:
+        if points[name].fwd_hooks:
             raise TraceError(f"resid_mid cannot be traced while hooks are attached to {name}. Trace resid or attn.")
 
 

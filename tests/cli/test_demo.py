@@ -10,15 +10,18 @@ from lens_rome.cli.comparison import world_prompts
 from lens_rome.cli.models import load
 from lens_rome.cli.options import Precision
 from tests.cli.conftest import Run
+from tests.conftest import Collect
 
 FACT = ("--subject", "Eiffel Tower", "--template", "The {} is in the city of")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def demo(tmp_path_factory: pytest.TempPathFactory, collected_once: Collect) -> tuple[Path, str]:
     """The folder that the demo wrote to, and what it printed."""
     folder = tmp_path_factory.mktemp("demo") / "made"
-    result = CliRunner().invoke(app, ["demo", "--out", str(folder)], env={"COLUMNS": "300"})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lens_rome.atlas.world.atlas_moments", collected_once)
+        result = CliRunner().invoke(app, ["demo", "--out", str(folder)], env={"COLUMNS": "300"})
     assert result.exit_code == 0, result.output
     return folder, result.stdout
 

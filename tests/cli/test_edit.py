@@ -156,7 +156,7 @@ def test_counts_ask_of_each_group_what_it_should_do() -> None:
     assert comparison.counted("neighbourhood") == (1, 2)
 
 
-ATLAS = ("--target-new", "London", "--tokens", "0", "--moments", "identity")
+ATLAS = ("--target-new", "London", "--tokens", "0", "--editor", "FT")
 
 
 def test_the_atlas_has_the_name_that_it_has_in_python(run: Run, tmp_path: Path) -> None:

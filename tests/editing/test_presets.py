@@ -2,9 +2,23 @@
 
 import pytest
 
-from lens_rome.editing import EMMET, MEMIT, ROME, RROME, AlphaEdit, FineTune, ValueSettings, preset
+from lens_rome.atlas.bundled import load_atlas_model
+from lens_rome.editing import (
+    EMMET,
+    MEMIT,
+    ROME,
+    RROME,
+    AlphaEdit,
+    ErrorInjection,
+    FineTune,
+    ValueSettings,
+    preset,
+    problem_preset,
+)
 from lens_rome.editing.presets import EDITORS
 from lens_rome.errors import EditError
+from lens_rome.facts import EditRequest
+from tests.helpers import SURFACES, skip_without_hooked
 
 PUBLISHED = [
     ("gpt2-medium", 8, 3.0),
@@ -49,9 +63,48 @@ def test_the_presets_of_the_baselines_are_the_published_settings() -> None:
     assert preset("KN", "gpt2-xl").faithful
 
 
+@pytest.mark.parametrize(
+    ("model", "layer", "bounds"), [("EleutherAI/gpt-j-6b", 5, (1e-4, 2e-5)), ("gpt2-xl", 17, (1e-3, 1e-4))]
+)
+def test_the_windows_of_fine_tuning_are_the_published_ones_of_ordinary_edits(
+    model: str, layer: int, bounds: tuple[float, float]
+) -> None:
+    for name, width, bound in zip(("FT-1", "ft-5"), (1, 5), bounds, strict=True):
+        around = tuple(range(layer - width // 2, layer + width // 2 + 1))
+        expected = FineTune(around, norm_bound=bound, reduction="sum", patience=5, prepend_bos=False)
+        assert preset(name, model) == expected
+        assert preset(name, model) == problem_preset(ErrorInjection(), name.upper(), model)
+
+
+def test_fine_tuning_of_a_whole_block_is_memit_s_baseline_without_the_norms() -> None:
+    found = preset("FT-W", "gpt-j-6b")
+    parameters = ("W_in", "b_in", "W_out", "b_out", "W_Q", "W_K", "W_V", "W_O")
+    assert found == FineTune((21,), parameters, lr=5e-4, steps=25, norm_bound=None, weight_decay=0, prepend_bos=False)
+
+
 @pytest.mark.parametrize("editor", EDITORS)
 def test_every_editor_has_a_preset_for_the_bundled_model(editor: str) -> None:
-    assert preset(editor, "atlas").name == editor
+    # Windows and whole blocks are settings of fine-tuning, with a bound (FT+L) or without.
+    kinds = {"FT-1": "FT+L", "FT-5": "FT+L", "FT-W": "FT"}
+    assert preset(editor, "atlas").name == kinds.get(editor, editor)
+
+
+@pytest.mark.parametrize(("editor", "count"), [("FT-1", 2), ("FT-5", 8), ("FT-W", 12)])
+@pytest.mark.parametrize("surface", SURFACES)
+def test_the_windows_of_fine_tuning_edit_the_bundled_model(surface: str, editor: str, count: int) -> None:
+    skip_without_hooked(surface)
+    model = load_atlas_model(surface)
+    request = EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris")
+    edit = preset(editor, "atlas").edit(model, request)
+    assert len(edit.deltas) == count
+    assert edit.provenance["diagnostics"][0]["prob_after"] > 0.5
+
+
+def test_a_window_that_was_not_published_is_refused_with_what_there_is() -> None:
+    with pytest.raises(EditError, match="no preset of FT-W for 'gpt2-xl'; there are ROME"):
+        preset("FT-W", "gpt2-xl")
+    with pytest.raises(EditError, match="no preset of FT-5 for 'gpt2-medium'; there are ROME"):
+        preset("FT-5", "gpt2-medium")
 
 
 def test_an_editor_without_settings_for_a_model_is_refused_with_those_that_have() -> None:

@@ -21,11 +21,12 @@ from lens_rome._typing import Tensor
 from lens_rome.editing.delta import Place
 from lens_rome.editing.learned.changes import Changes, changed_run
 from lens_rome.editing.learned.examples import Draws, Example
-from lens_rome.editing.learned.gradients import GradientFactors, gradient_factors
+from lens_rome.editing.learned.gradients import GradientFactors, gradient_factors, loss_scale
 from lens_rome.editing.learned.network import EditorNetwork
 from lens_rome.editing.learned.rows import TargetRows
 from lens_rome.editing.learned.settings import TrainingSettings
 from lens_rome.editing.learned.state import TrainingState
+from lens_rome.editing.learned.wiring import wide
 from lens_rome.errors import EditError
 from lens_rome.surface import AbstractSurface, pad_right
 
@@ -159,7 +160,7 @@ def train(trainer: Trainer, state: TrainingState, checkpoint: str | Path | None,
     Stopped at any point and continued from its checkpoint, it ends bit for bit where it would have ended.
 
     Raises:
-        EditError: a loss is not finite.
+        EditError: a loss or a gradient is not finite.
     """
     columns = (
         TextColumn("training: {task.completed:.0f} of at most {task.total:.0f} steps, {task.fields[told]}"),
@@ -192,23 +193,37 @@ def _validate(trainer: Trainer, state: TrainingState, checkpoint: str | Path | N
 
 def _step(trainer: Trainer, state: TrainingState) -> None:
     """One step of the optimiser over `accumulate` passes."""
-    settings = trainer.settings
+    settings, scale = trainer.settings, loss_scale(trainer.surface)
     state.optimizer.zero_grad()
     with torch.enable_grad():
         for i in range(settings.accumulate):
             batch = trainer.batch(state.step * settings.accumulate + i)
             loss = trainer.losses(state.network, batch).total(settings)
             _check_finite(float(loss.detach()), state.step)
-            (loss / settings.accumulate).backward()
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip)
+            (scale * loss / settings.accumulate).backward()
+    _clip(state, settings.clip, scale)
     for group in state.optimizer.param_groups:
         group["lr"] = group["highest"] * (1 - state.step / settings.steps)
     state.optimizer.step()
     state.step += 1
 
 
+def _clip(state: TrainingState, largest: float, scale: float) -> None:
+    """Take the loss's factor out of the gradients, and bound their norm."""
+    parameters = list(state.network.parameters())
+    for parameter in parameters:
+        if parameter.grad is not None:
+            parameter.grad /= scale
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, largest))
+    if not math.isfinite(norm):
+        raise EditError(
+            f"the gradient at step {state.step} is {norm}; lower lr or step_size, or load the model in a wider "
+            "precision."
+        )
+
+
 def _logprobs(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    return wide(logits).log_softmax(-1)
 
 
 def _check_finite(loss: float, step: int) -> None:

@@ -16,7 +16,7 @@ class GradientReader:
     """Reads what goes into a matrix, and adds a zero to what comes out of it whose gradient is that of the output.
 
     Its hooks go last at the input and first at the output, so that they see the matrix itself whatever other hooks
-    there are.
+    there are. The input is kept in float32 at least; the zero has the output's precision, and so has its gradient.
     """
 
     def __init__(self, surface: AbstractSurface, place: Place) -> None:
@@ -28,7 +28,7 @@ class GradientReader:
         self.leaf: Tensor
 
     def _read(self, activation: Tensor) -> None:
-        self.x = self._input(activation).detach().clone()
+        self.x = wide(self._input(activation).detach().clone())
 
     def _add(self, activation: Tensor) -> Tensor:
         self.leaf = torch.zeros_like(activation, requires_grad=True)
@@ -38,7 +38,8 @@ class GradientReader:
 class RowChange:
     """Adds `(x @ left.T) @ right` at a matrix's output, with factors of its own for each row of the batch.
 
-    Differentiable in the factors. The same as writing the change into the matrix, for each row another.
+    Differentiable in the factors. The same as writing the change into the matrix, for each row another; the sum is
+    rounded once, to the output's precision.
     """
 
     def __init__(self, surface: AbstractSurface, place: Place, left: Tensor, right: Tensor) -> None:
@@ -54,7 +55,12 @@ class RowChange:
 
     def _add(self, activation: Tensor) -> Tensor:
         x = self._x.to(self._left.dtype)
-        return activation + ((x @ self._left.transpose(-1, -2)) @ self._right).to(activation.dtype)
+        return (activation + (x @ self._left.transpose(-1, -2)) @ self._right).to(activation.dtype)
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """In float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def _hook(function: Callable[[Tensor], Tensor | None]) -> Callable[..., Tensor | None]:
