@@ -79,8 +79,8 @@ def compare(model, records, few: int, layer: int, title: str) -> None:
     plain, ours = few / (between - begin), len(records) / (end - between)
     error = largest_difference(report, records[:few], expected)
     print(
-        f"{title:20s} {as_surface(model).name:6s} layer {layer:2d}: straightforward {plain:6.2f} records a second, ours "
-        f"{ours:6.2f}, {ours / plain:4.1f} times faster; largest difference {error:.0e} nats",
+        f"{title:20s} {as_surface(model).name:6s} layer {layer:2d}: straightforward {plain:6.2f} records a second, "
+        f"ours {ours:6.2f}, {ours / plain:4.1f} times faster; largest difference {error:.0e} nats",
         flush=True,
     )
 

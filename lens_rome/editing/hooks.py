@@ -28,7 +28,7 @@ def hooks_of(surface: AbstractSurface, deltas: Mapping[Place, Delta]) -> tuple[F
             adders.append(hook.adder)
             readers.append(hook.reader)
         elif isinstance(delta, DenseDelta):
-            adders.append(bias_hook(surface.bias_hook(*place), wide(delta.change, weight)))
+            adders.append(adding_hook(surface.bias_hook(*place), always(wide(delta.change, weight))))
     return adders, readers
 
 
@@ -82,9 +82,14 @@ def _product(delta: LowRankDelta, weight: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda key: (key.to(left.dtype) @ left) @ right
 
 
-def bias_hook(name: str, change: Tensor) -> tuple[str, "_Bound"]:
-    """A hook that adds `change` at the hook point `name`; indifferent to positions."""
-    return name, _Bound(lambda activation: _sum(activation, change))
+def always(change: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same change whatever is read."""
+    return lambda _: change
+
+
+def adding_hook(name: str, change: Callable[[Tensor], Tensor]) -> tuple[str, "_Bound"]:
+    """A hook that adds `change(activation)` at the hook point `name`; indifferent to positions."""
+    return name, _Bound(lambda activation: _sum(activation, change(activation)))
 
 
 def wide(change: Tensor, weight: Tensor) -> Tensor:

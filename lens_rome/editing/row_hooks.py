@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from lens_rome._typing import FwdHooks, Tensor
 from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
-from lens_rome.editing.hooks import MatrixHook, bias_hook, check_hook_form, wide
+from lens_rome.editing.hooks import MatrixHook, adding_hook, always, check_hook_form, wide
 from lens_rome.editing.weights import check_fits
 from lens_rome.errors import EditError
 from lens_rome.surface import AbstractSurface, attached
@@ -64,7 +64,7 @@ def check_edits(surface: AbstractSurface, edits: Sequence[Edit]) -> None:
     Raises:
         EditMismatchError: the model's weights are not those that one of the edits was made for.
     """
-    known: dict[Place, str] = {}
+    known: dict[Place, tuple[Tensor, str]] = {}
     for edit in edits:
         check_fits(surface, edit.deltas, edit.bases, edit.provenance, known)
 
@@ -77,7 +77,8 @@ def _hooks(surface: AbstractSurface, edits: Sequence[Edit], owners: Owners) -> t
     adders: FwdHooks = []
     readers: FwdHooks = []
     for place, deltas in _by_place(edits, used).items():
-        weight, index = surface.parameter(*place), _index(owners, list(deltas))
+        # Of the block's weights any tells device and precision; to look up a live one by name takes long.
+        weight, index = surface.weight(place[0]), _index(owners, list(deltas))
         lowrank = [delta for delta in deltas.values() if isinstance(delta, LowRankDelta)]
         if lowrank:
             change = _counted(len(owners), _row_products(lowrank, index.to(weight.device), weight))
@@ -86,8 +87,8 @@ def _hooks(surface: AbstractSurface, edits: Sequence[Edit], owners: Owners) -> t
             readers.append(hook.reader)
         else:
             changes = [wide(delta.dense(), weight) for delta in deltas.values()]
-            stacked = torch.stack([*changes, torch.zeros_like(changes[0])])
-            adders.append(bias_hook(surface.bias_hook(*place), stacked[index.to(weight.device)][:, None]))
+            own = torch.stack([*changes, torch.zeros_like(changes[0])])[index.to(weight.device)][:, None]
+            adders.append(adding_hook(surface.bias_hook(*place), _counted(len(owners), always(own))))
     return adders, readers
 
 

@@ -1,6 +1,6 @@
 """What is asked about a record, and the scores that the answers make."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lens_rome.errors import FactError
@@ -62,6 +62,15 @@ def asked_prompts(record: EvalRecord, prepend_bos: bool, attributes: bool = Fals
         )
         for group, prompt, true in _prompts(record, attributes)
     ]
+
+
+def expected_targets(records: Iterable[EvalRecord], attributes: bool = False) -> dict[str, dict[str, None]]:
+    """Every prompt of the records with all targets that some record asks about after it."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        for _, prompt, true in _prompts(record, attributes):
+            found.setdefault(prompt, {}).update(dict.fromkeys([record.request.target_new, *([true] if true else [])]))
+    return found
 
 
 def _prompts(record: EvalRecord, attributes: bool) -> Iterator[tuple[str, str, str]]:
