@@ -30,7 +30,12 @@ def told(model: Any, prompt: str, target: str, prepend_bos: bool) -> Told:
 
 
 def scored(
-    model: Any, records: Sequence[EvalRecord], edits: Mapping[int, Edit], *, attributes: bool = False
+    model: Any,
+    records: Sequence[EvalRecord],
+    edits: Mapping[int, Edit],
+    prepend_bos: bool,
+    *,
+    attributes: bool = False,
 ) -> list[tuple[int, str, str, Told | None, Told | None]]:
     """Case, group, prompt and both objects' answers, with each record's edit in the weights."""
     rows = []
