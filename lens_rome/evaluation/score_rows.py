@@ -66,7 +66,7 @@ def rows_of(asks: Sequence[Ask], owner: int = -1, first: int = 0, *, shared: boo
 
 def batches_of(rows: Sequence[ScoreRow], tokens: int, *, padded: bool = True) -> Iterator[list[ScoreRow]]:
     """Rows of about one length and one lowest block together, each batch of at most `tokens` positions, padding
-    included; one row at least.
+    included, of which an eighth may be padding; one row at least.
 
     Args:
         padded: False for rows of exactly one length in each.
@@ -74,7 +74,9 @@ def batches_of(rows: Sequence[ScoreRow], tokens: int, *, padded: bool = True) ->
     batch: list[ScoreRow] = []
     for row in sorted(rows, key=lambda row: (row.first, len(row.tokens), row.tokens)):
         if batch:
-            full = (len(batch) + 1) * len(row.tokens) > tokens
+            size = (len(batch) + 1) * len(row.tokens)
+            padding = size - len(row.tokens) - sum(len(other.tokens) for other in batch)
+            full = size > tokens or 8 * padding > tokens
             other = row.first != batch[0].first or (not padded and len(row.tokens) != len(batch[0].tokens))
             if full or other:
                 yield batch

@@ -85,13 +85,13 @@ class Scorer:
     def _ask_unedited(self, asks: Iterable[Ask]) -> None:
         self._run(self._unedited_rows(asks), (), {-1: self._unedited})
 
-    def _unedited_rows(self, asks: Iterable[Ask], first: int = 0) -> list[ScoreRow]:
+    def _unedited_rows(self, asks: Iterable[Ask], first: int = 0, longest: int | None = None) -> list[ScoreRow]:
         """Rows for questions that the unedited model has not yet been asked, and for those that are expected about the
-        same prompts.
+        same prompts as far as they need no row of more than `longest` tokens.
         """
-        new = {ask.prompt: ask for ask in asks if ask.question not in self._unedited}
-        known = (ask for prompt in new for ask in self._known[prompt] if ask.question not in self._unedited)
-        return self._rows(list(known), -1, first)
+        prompts = dict.fromkeys(ask.prompt for ask in asks if ask.question not in self._unedited)
+        known = [ask for prompt in prompts for ask in self._known[prompt] if ask.question not in self._unedited]
+        return self._rows([ask for ask in known if longest is None or len(ask.row) <= longest], -1, first)
 
     def _ask_edited(self, edits: Sequence[Edit], own: dict[int, list[Ask]]) -> dict[int, Found]:
         found: dict[int, Found] = {id(edit): {} for edit in edits}
@@ -125,6 +125,7 @@ class Scorer:
         for batch in batches_of(rows, self.batch_tokens // (1 + twice), padded=not self._whole):
             both = list(batch)
             if twice:
-                both += self._unedited_rows((ask for row in batch for ask in row.asks), batch[0].first)
+                asks = (ask for row in batch for ask in row.asks)
+                both += self._unedited_rows(asks, batch[0].first, max(len(row.tokens) for row in batch))
             for row, told in zip(both, run_rows(self.surface, both, edits, whole=bool(self._whole)), strict=True):
                 found[row.owner].update(zip((ask.question for ask in row.asks), told, strict=True))

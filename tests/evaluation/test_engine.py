@@ -12,7 +12,7 @@ import torch
 from lens_rome.editing import Edit
 from lens_rome.errors import EditMismatchError
 from lens_rome.evaluation import EvalReport, Likelihood, engine, evaluate, likelihoods, score_record, scorer
-from lens_rome.evaluation.questions import Question
+from lens_rome.evaluation.questions import Question, asked_prompts
 from lens_rome.evaluation.score_rows import Ask, ScoreRow, batches_of, rows_of
 from lens_rome.surface import as_surface, load_model
 from tests.evaluation.support import (
@@ -129,12 +129,14 @@ def test_in_half_precision_weights_are_scored_as_they_are_stored(shared_model: A
     assert [s.new for s in stored.scores] != [s.new for s in exact.scores]
 
 
-def test_an_edit_of_nothing_leaves_every_score_as_before(raw_model: Any) -> None:
+def test_an_edit_of_nothing_leaves_every_score_as_before(raw_model: Any, raw_case: Case) -> None:
+    # Rows that run with others differ in the last digits: of float32 where a surface casts to it inside.
+    tolerance = 1e-11 if raw_case.tolerance == 1e-12 else 100 * raw_case.tolerance
     nothing = {case: edit.scaled(0) for case, edit in edits_of(raw_model).items()}
     for score in evaluate(raw_model, RECORDS, nothing, before=True).scores:
         for now, before in ((score.new, score.before_new), (score.true, score.before_true)):
             if now is not None and before is not None:
-                assert now.logprob == pytest.approx(before.logprob, rel=0, abs=1e-12)
+                assert now.logprob == pytest.approx(before.logprob, rel=0, abs=tolerance)
                 assert now.top == before.top
 
 
@@ -198,22 +200,25 @@ def test_a_model_that_scales_its_logits_is_run_whole(tmp_path: Any) -> None:
         assert score.new.logprob == pytest.approx(expected.new.logprob, rel=0, abs=1e-4)
 
 
-def test_the_unedited_model_is_asked_each_question_once(gpt2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[tuple[int, tuple[int, ...]]] = []
+@pytest.mark.parametrize("edited", [True, False])
+@pytest.mark.parametrize("batch_tokens", [1, 30, None])
+def test_the_unedited_model_is_asked_each_question_once(
+    gpt2: Any, monkeypatch: pytest.MonkeyPatch, batch_tokens: int | None, edited: bool
+) -> None:
+    asked: list[Question] = []
 
     def spy(surface: Any, rows: Any, *args: Any, **kwargs: Any) -> Any:
-        ran.extend((row.owner, row.tokens) for row in rows)
+        asked.extend(ask.question for row in rows if row.owner == -1 for ask in row.asks)
         return engine.run_rows(surface, rows, *args, **kwargs)
 
     monkeypatch.setattr(scorer, "run_rows", spy)
-    evaluate(gpt2, RECORDS, edits_of(gpt2), before=True, batch_tokens=30)
-    unedited = [tokens for owner, tokens in ran if owner == -1]
-    assert len(unedited) == len(set(unedited))
-    shared = as_surface(gpt2).encode("The Eiffel Tower is in").ids
-    # Once for "Apple", "Spanish" and "E" and the beginnings of the others, then a row for each longer target.
-    assert sum(tokens[: len(shared)] == shared for tokens in unedited) < sum(
-        tokens[: len(shared)] == shared for owner, tokens in ran if owner != -1
-    )
+    # The function hides its module.
+    monkeypatch.setattr(sys.modules["lens_rome.evaluation.evaluate"], "_SCORED", 2)
+    again = [*RECORDS, replace(RECORDS[0], case_id=12)]
+    evaluate(gpt2, again, edits_of(gpt2) if edited else None, before=True, batch_tokens=batch_tokens)
+    bos = as_surface(gpt2).prepends_bos()
+    wanted = {q for record in RECORDS for prompt in asked_prompts(record, bos) for q in prompt.questions}
+    assert len(asked) == len(set(asked)) and set(asked) >= wanted
 
 
 def test_a_foreign_edit_among_others_is_refused_and_nothing_changes(gpt2: Any, shared_model: Any) -> None:
