@@ -34,6 +34,7 @@ from lens_rome.editing.problems import editing_problems as editing_problems
 from lens_rome.editing.rome import ROME as ROME
 from lens_rome.editing.rome import RROME as RROME
 from lens_rome.editing.rome import DisablingEditWarning as DisablingEditWarning
+from lens_rome.editing.row_hooks import row_hooks as row_hooks
 from lens_rome.editing.scores import erasure_score as erasure_score
 from lens_rome.editing.scores import neighborhood_score as neighborhood_score
 from lens_rome.editing.scores import rewrite_score as rewrite_score

@@ -1,12 +1,12 @@
 """An edit as hooks: the same model function as the edited weights, with no weight touched."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
 from lens_rome._typing import FwdHooks, Tensor
 from lens_rome.editing.delta import Delta, DenseDelta, LowRankDelta, Place
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, SurfaceError
 from lens_rome.surface import HOOKED_BIASES, HOOKED_MATRICES, AbstractSurface, MatrixHooks
 
 
@@ -20,34 +20,52 @@ def hooks_of(surface: AbstractSurface, deltas: Mapping[Place, Delta]) -> tuple[F
     """
     adders: FwdHooks = []
     readers: FwdHooks = []
-    for (layer, name), delta in deltas.items():
-        if isinstance(delta, LowRankDelta) and name in HOOKED_MATRICES:
-            hook = _LowRankHook(delta, surface.parameter(layer, name), surface.matrix_hooks(layer, name), name)
+    for place, delta in deltas.items():
+        check_hook_form(place, delta)
+        weight = surface.parameter(*place)
+        if isinstance(delta, LowRankDelta):
+            hook = MatrixHook(surface.matrix_hooks(*place), place[1], _product(delta, weight))
             adders.append(hook.adder)
             readers.append(hook.reader)
-        elif isinstance(delta, DenseDelta) and name in HOOKED_BIASES:
-            adders.append((surface.bias_hook(layer, name), _bias_hook(delta, surface.parameter(layer, name))))
-        else:
-            raise EditError(f"a {delta.kind} change of {name} has no hook form; use applied(model).")
+        elif isinstance(delta, DenseDelta):
+            adders.append(adding_hook(surface.bias_hook(*place), always(wide(delta.change, weight))))
     return adders, readers
 
 
-class _LowRankHook:
-    """Reads the input of a matrix and adds `(input @ left) @ right` at its output. Indifferent to positions.
+def check_hook_form(place: Place, delta: Delta) -> None:
+    """Raise `EditError` unless there are hooks for such a change: low-rank of a matrix of the MLP, or of its bias."""
+    name = place[1]
+    matrix = isinstance(delta, LowRankDelta) and name in HOOKED_MATRICES
+    if not matrix and not (isinstance(delta, DenseDelta) and name in HOOKED_BIASES):
+        raise EditError(f"a {delta.kind} change of {name} has no hook form; use applied(model).")
+
+
+def has_hook_form(surface: AbstractSurface, deltas: Mapping[Place, Delta]) -> bool:
+    """Whether all the changes have a hook form, and this model the hook points for it."""
+    try:
+        for place, delta in deltas.items():
+            check_hook_form(place, delta)
+            (surface.matrix_hooks if place[1] in HOOKED_MATRICES else surface.bias_hook)(*place)
+    except (EditError, SurfaceError):
+        return False
+    return True
+
+
+class MatrixHook:
+    """Reads the input of a matrix and adds `change(input)` at its output. Indifferent to positions.
 
     The change is computed in float32 at least and only its sum with the output is rounded: one factor may be huge and
     the other tiny (a moment's scale goes into one of them), so that in float16 `input @ left` overflows.
     """
 
-    def __init__(self, delta: LowRankDelta, weight: Tensor, places: MatrixHooks, name: str) -> None:
-        self.left, self.right = (_wide(factor, weight) for factor in (delta.left, delta.right))
+    def __init__(self, places: MatrixHooks, name: str, change: Callable[[Tensor], Tensor]) -> None:
         self.adder = (places.adds, _Bound(self._add))
         self.reader = (places.reads, _Bound(self._read))
-        self._name, self._input = name, places.input
+        self._name, self._input, self._of = name, places.input, change
         self._change: Tensor | None = None
 
     def _read(self, activation: Tensor) -> None:
-        self._change = (self._input(activation).to(self.left.dtype) @ self.left) @ self.right
+        self._change = self._of(self._input(activation))
 
     def _add(self, activation: Tensor) -> Tensor:
         if self._change is None or self._change.shape != activation.shape:
@@ -59,12 +77,22 @@ class _LowRankHook:
         return _sum(activation, change)
 
 
-def _bias_hook(delta: DenseDelta, bias: Tensor) -> "_Bound":
-    change = _wide(delta.change, bias)
-    return _Bound(lambda activation: _sum(activation, change))
+def _product(delta: LowRankDelta, weight: Tensor) -> Callable[[Tensor], Tensor]:
+    left, right = (wide(factor, weight) for factor in (delta.left, delta.right))
+    return lambda key: (key.to(left.dtype) @ left) @ right
 
 
-def _wide(change: Tensor, weight: Tensor) -> Tensor:
+def always(change: Tensor) -> Callable[[Tensor], Tensor]:
+    """The same change whatever is read."""
+    return lambda _: change
+
+
+def adding_hook(name: str, change: Callable[[Tensor], Tensor]) -> tuple[str, "_Bound"]:
+    """A hook that adds `change(activation)` at the hook point `name`; indifferent to positions."""
+    return name, _Bound(lambda activation: _sum(activation, change(activation)))
+
+
+def wide(change: Tensor, weight: Tensor) -> Tensor:
     """Where the weight is, in its precision but float32 at least."""
     return change.to(weight.device, torch.promote_types(weight.dtype, torch.float32))
 

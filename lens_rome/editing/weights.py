@@ -76,18 +76,30 @@ def rounded(delta: Delta, weight: Tensor, dtype: torch.dtype | None = None) -> t
 
 
 def check_fits(
-    surface: AbstractSurface, deltas: Mapping[Place, Delta], bases: Mapping[Place, Base], provenance: Mapping[str, Any]
+    surface: AbstractSurface,
+    deltas: Mapping[Place, Delta],
+    bases: Mapping[Place, Base],
+    provenance: Mapping[str, Any],
+    known: dict[Place, tuple[Tensor, str]] | None = None,
 ) -> None:
-    """Raise `EditMismatchError` unless the model has the weights that the edit was made for."""
+    """Raise `EditMismatchError` unless the model has the weights that the edit was made for.
+
+    Args:
+        known: the model's weights and their fingerprints as far as they were taken; those that are taken here join
+            them.
+    """
+    known = {} if known is None else known
     for place, base in bases.items():
-        weight = find_parameter(surface, place)
+        if place not in known:
+            weight = find_parameter(surface, place)
+            known[place] = weight, fingerprint(weight)
+        weight, found = known[place]
         if tuple(weight.shape) != deltas[place].shape:
             where = "" if place[0] == OUTSIDE else f" at layer {place[0]}"
             raise EditMismatchError(
                 f"the edit changes a {place[1]} of shape {deltas[place].shape}{where}; this model's is "
                 f"{tuple(weight.shape)}."
             )
-        found = fingerprint(weight)
         if found != base.before:
             raise EditMismatchError(_mismatch(place, base, weight, provenance, already=found in base.results))
 

@@ -1,4 +1,4 @@
-"""Score edits on CounterFact-style records, record by record."""
+"""Score edits on CounterFact-style records."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -9,13 +9,17 @@ from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.errors import EditError
 from lens_rome.evaluation.likelihood import likelihoods
+from lens_rome.evaluation.questions import asked_prompts, expected_targets
 from lens_rome.evaluation.report import EvalReport, PromptScore
+from lens_rome.evaluation.scorer import Job, Scorer
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.surface import AbstractSurface, as_surface
 
 _TOGETHER = 32
 """Edits that are made in one batch and held at a time; editors whose `makes_dense_edits` is True make one at a time."""
+_SCORED = 256
+"""Records that are scored together where the edits are there already; they are sorted by length among each other."""
 
 
 @runtime_checkable
@@ -45,38 +49,65 @@ def evaluate(
     prepend_bos: bool | None = None,
     label: str = "",
     progress: bool = False,
+    before: bool = False,
+    attributes: bool = False,
+    weights: bool = False,
+    batch_tokens: int | None = None,
 ) -> EvalReport:
     """Efficacy, paraphrase and neighbourhood scores of edits, each record under its own edited model.
 
-    The model is restored bit for bit after each record.
+    Prompts of many records run together, each row with its own edit as hooks; the values are those of `score_record`
+    record by record under `edit.applied(model)`, up to rounding. Edits without hook form (dense changes, rows of
+    embeddings) are written into the weights one after the other instead. The model comes back bit for bit.
 
     Args:
         edits: None for the unedited model; one `Edit` for all records; a mapping from case id to `Edit`; or an
             editor, which then makes one independent edit a record (with `moments`).
         prepend_bos: None for the setting an edit was made with, and the model's own without an edit.
         label: what the report calls itself.
+        before: score the unedited model too, into `before_new` and `before_true` of each score. A prompt of several
+            records is asked only once.
+        attributes: score the attribute prompts too; no published score is made of them.
+        weights: write every edit into the weights. It matters in half precision: a weight is stored rounded, a hook
+            adds the change as it is, so that an edited checkpoint may score a little differently. Much slower.
+        batch_tokens: positions of one forward, padding included; None for 1024 on a CPU and 16384 elsewhere. The
+            memory of activations grows with it, the scores do not depend on it.
 
     Raises:
-        EditError: no records, or no edit for one of them.
+        EditError: no records, no edit for one of them, or settings out of range.
+        EditMismatchError: an edit was made for other weights.
+        FactError, SubjectSpanError, SurfaceError: a prompt or target that cannot be used, or is too long.
     """
     surface = as_surface(model)
     records = list(records)
+    _check(records, edits, batch_tokens)
+    expected = expected_targets(records, attributes) if before or edits is None else {}
+    scorer = Scorer(surface, expected, before=before, weights=weights, batch_tokens=batch_tokens)
+
+    def scored() -> Iterator[list[PromptScore]]:
+        for some in _edits_of(model, records, edits, moments):
+            yield from scorer.score([_job(surface, *each, prepend_bos, attributes) for each in some])
+
+    told = track(scored(), total=len(records), description=label or "evaluating", disable=not progress, transient=True)
+    return EvalReport(tuple(score for scores in told for score in scores), label)
+
+
+def _check(records: Sequence[EvalRecord], edits: Edits, batch_tokens: int | None) -> None:
     if not records:
         raise EditError("no records to evaluate on.")
+    if batch_tokens is not None and batch_tokens < 1:
+        raise EditError(f"batch_tokens must be a whole number from 1, got {batch_tokens}.")
     if isinstance(edits, Mapping):
         missing = [record.case_id for record in records if record.case_id not in edits]
         if missing:
             raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
-    scores: list[PromptScore] = []
-    made = _edits_of(model, records, edits, moments)
-    pairs = track(made, total=len(records), description=label or "evaluating", disable=not progress, transient=True)
-    for record, edit in pairs:
-        if edit is None:
-            scores += score_record(surface, record, prepend_bos)
-        else:
-            with edit.applied(model):
-                scores += score_record(surface, record, _bos_of(edit, prepend_bos))
-    return EvalReport(tuple(scores), label)
+
+
+def _job(
+    surface: AbstractSurface, record: EvalRecord, edit: Edit | None, prepend_bos: bool | None, attributes: bool
+) -> Job:
+    bos = prepend_bos if edit is None else _bos_of(edit, prepend_bos)
+    return Job(asked_prompts(record, surface.prepends_bos(bos), attributes), edit)
 
 
 def _bos_of(edit: Edit, prepend_bos: bool | None) -> bool | None:
@@ -92,29 +123,32 @@ def _edits_of(
     records: Sequence[EvalRecord],
     edits: Edits,
     moments: SecondMoments | SecondMoment | str | None,
-) -> Iterator[tuple[EvalRecord, Edit | None]]:
-    """Each record with its edit. An editor makes the edits of some records at a time."""
-    if edits is None or isinstance(edits, Edit | Mapping):
-        yield from ((each, edits[each.case_id] if isinstance(edits, Mapping) else edits) for each in records)
-        return
-    step = 1 if getattr(edits, "makes_dense_edits", False) else _TOGETHER
+) -> Iterator[list[tuple[EvalRecord, Edit | None]]]:
+    """Records with their edits, some at a time. An editor makes the edits of those together."""
+    given = edits is None or isinstance(edits, Edit | Mapping)
+    step = _SCORED if given else 1 if getattr(edits, "makes_dense_edits", False) else _TOGETHER
     for start in range(0, len(records), step):
         some = records[start : start + step]
-        yield from zip(some, edits.edit_each(model, [each.request for each in some], moments=moments), strict=True)
+        if isinstance(edits, Mapping):
+            yield [(record, edits[record.case_id]) for record in some]
+        elif edits is None or isinstance(edits, Edit):
+            yield [(record, edits) for record in some]
+        else:
+            made = edits.edit_each(model, [record.request for record in some], moments=moments)
+            yield list(zip(some, made, strict=True))
 
 
-def score_record(surface: AbstractSurface, record: EvalRecord, prepend_bos: bool | None = None) -> list[PromptScore]:
-    """Both objects' likelihoods after every prompt of one record, under the model as it is now."""
-    request = record.request
-    prompts = [("rewrite", request.prompt)]
-    prompts += [("paraphrase", prompt) for prompt in record.paraphrase_prompts]
-    prompts += [("neighborhood", prompt) for prompt in record.neighborhood_prompts]
-    prompts += [("attribute", prompt) for prompt in record.attribute_prompts]
-    questions = [
-        (prompt, target) for (_, prompt) in prompts for target in (request.target_new, request.target_true) if target
-    ]
-    found = iter(likelihoods(surface, questions, prepend_bos))
-    return [
-        PromptScore(record.case_id, group, prompt, next(found), next(found) if request.target_true else None)
-        for group, prompt in prompts
-    ]
+def score_record(
+    surface: AbstractSurface, record: EvalRecord, prepend_bos: bool | None = None, *, attributes: bool = False
+) -> list[PromptScore]:
+    """Both objects' likelihoods after every prompt of one record, under the model as it is now: the straightforward
+    way, whole runs with a row for each prompt and object. `evaluate` gives the same, faster.
+
+    Raises:
+        FactError: as `evaluate`.
+    """
+    prompts = asked_prompts(record, surface.prepends_bos(prepend_bos), attributes)
+    questions = [question for prompt in prompts for question in prompt.questions]
+    told = likelihoods(surface, [(question.prompt, question.target) for question in questions], prepend_bos)
+    found = dict(zip(questions, told, strict=True))
+    return [prompt.score(found) for prompt in prompts]

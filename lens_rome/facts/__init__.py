@@ -10,4 +10,5 @@ from lens_rome.facts.prompt import answer_tokens as answer_tokens
 from lens_rome.facts.prompt import show_tokens as show_tokens
 from lens_rome.facts.prompt import token_span as token_span
 from lens_rome.facts.prompt import tokenize_prompt as tokenize_prompt
+from lens_rome.facts.prompt import with_answer as with_answer
 from lens_rome.facts.record import EvalRecord as EvalRecord

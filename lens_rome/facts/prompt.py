@@ -87,11 +87,7 @@ def answer_tokens(
         SubjectSpanError: the tokenizer merges the end of the prompt with the answer, so the answer has no tokens of
             its own.
     """
-    if not answer.strip():
-        raise FactError("the answer is empty; give the text that should follow the prompt.")
-    gap = "" if prompt[-1:].isspace() or answer[:1].isspace() else " "
-    alone = surface.encode(prompt, prepend_bos)
-    both = surface.encode(prompt + gap + answer, prepend_bos)
+    alone, both = (surface.encode(text, prepend_bos) for text in (prompt, with_answer(prompt, answer)))
     if both.ids[: len(alone)] != alone.ids or len(both) == len(alone):
         raise SubjectSpanError(
             f"the answer {answer!r} has no tokens of its own after {prompt!r}: alone the prompt is "
@@ -100,3 +96,14 @@ def answer_tokens(
             "with a whole word."
         )
     return both.ids[len(alone) :]
+
+
+def with_answer(prompt: str, answer: str) -> str:
+    """The prompt continued by the answer, a space between them where there is none.
+
+    Raises:
+        FactError: the answer is empty.
+    """
+    if not answer.strip():
+        raise FactError("the answer is empty; give the text that should follow the prompt.")
+    return prompt + ("" if prompt[-1:].isspace() or answer[:1].isspace() else " ") + answer

@@ -18,7 +18,7 @@ from torch import nn
 from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
 from lens_rome.errors import SurfaceError
 from lens_rome.surface.base_run import BaseRun
-from lens_rome.surface.encoding import Encoding, encode
+from lens_rome.surface.encoding import Encoding, check_length, encode, encode_ids
 from lens_rome.surface.hooks import Reader, attached, silenced
 from lens_rome.surface.matrices import MatrixHooks
 from lens_rome.surface.parameters import OUTSIDE, live_parameter
@@ -145,8 +145,7 @@ class AbstractSurface(ABC):
 
         Args:
             layer: a block, or -1 for what lies outside the blocks (`W_E`, `W_pos`, `W_U`, `b_U`).
-            name: TransformerLens's name, such as `W_in` `[d_model, d_mlp]`, `b_out` `[d_model]`, `W_E` `[d_vocab,
-                d_model]`.
+            name: TransformerLens's name, such as `W_in` `[d_model, d_mlp]`, `W_E` `[d_vocab, d_model]`.
 
         Raises:
             SurfaceError: no such layer or name, or the model has nothing live there (a copy, a fused matrix).
@@ -155,10 +154,7 @@ class AbstractSurface(ABC):
 
     def leaf(self, layer: int, name: str) -> nn.Parameter:
         """The leaf parameter in whose memory `parameter(layer, name)` lies: what gradients are taken of. On the bridge
-        it may be the transpose (`nn.Linear`), or hold more (a fused matrix).
-
-        Raises:
-            SurfaceError: as `parameter`.
+        it may be the transpose (`nn.Linear`), or hold more (a fused matrix). Raises as `parameter`.
         """
         return self._live(layer, name)[1]
 
@@ -214,11 +210,12 @@ class AbstractSurface(ABC):
     def encode(self, text: str, prepend_bos: bool | None = None) -> Encoding:
         """Tokenise with character offsets; see `Encoding`."""
         encoding = encode(self.tokenizer, text, self.prepends_bos(prepend_bos))
-        if len(encoding) > self.n_ctx:
-            raise SurfaceError(
-                f"text has {len(encoding)} tokens, the model's context holds {self.n_ctx}: {text[:80]!r}…"
-            )
+        check_length(text, len(encoding), self.n_ctx)
         return encoding
+
+    def encode_ids(self, texts: Sequence[str], prepend_bos: bool | None = None) -> list[tuple[int, ...]]:
+        """`encode(text).ids` of many texts, faster."""
+        return encode_ids(self.tokenizer, texts, self.prepends_bos(prepend_bos), self.n_ctx)
 
     # -- runs --------------------------------------------------------------------------------------------------------
 
@@ -256,6 +253,11 @@ class AbstractSurface(ABC):
     def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
         """Plain forward: logits, or the residual entering block `stop_at_layer`."""
 
+    def fresh_run(self, tokens: Tokens) -> BaseRun:
+        """Only the residual that enters block 0: a run resumed from position 0 needs nothing more, in any block."""
+        tokens = tokens.to(self.device)
+        return BaseRun(tokens, (self._forward(tokens, stop_at_layer=0),), (), ())
+
     @abstractmethod
     def base_run(
         self,
@@ -280,10 +282,8 @@ class AbstractSurface(ABC):
     def last_block(
         self, base: BaseRun, resid: Residual, start: int, read_from: int
     ) -> Float[Tensor, "batch read d_model"]:
-        """The last block of a resumed run, of which only the positions from `read_from` on are wanted.
-
-        Returns:
-            The residual that leaves it at those positions. What it computes at the others nobody may see.
+        """The residual that leaves the last block of a resumed run at the positions from `read_from` on; what it
+        computes at the others nobody may see.
         """
         return self.block(base, self.n_layers - 1, resid, start)[:, read_from - start :]
 

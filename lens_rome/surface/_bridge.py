@@ -144,10 +144,7 @@ class BridgeSurface(AbstractSurface):
 
     def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
         repeats = resid.shape[0] // base.batch
-        keys, values = (
-            kept[layer][:, :, :start].repeat(repeats, 1, 1, 1) if repeats > 1 else kept[layer][:, :, :start]
-            for kept in (base.keys, base.values)
-        )
+        keys, values = (self._earlier(kept, layer, start, repeats) for kept in (base.keys, base.values))
         if base.padding is None:
             paddings, like = [0], None
         else:
@@ -155,6 +152,12 @@ class BridgeSurface(AbstractSurface):
             paddings, like = distinct.tolist(), like.repeat(repeats)
         call = self._block_calls(base.n_positions, start, tuple(paddings))[layer]
         return self._call(layer, call, resid, _EarlierPositions(keys, values), like)
+
+    def _earlier(self, kept: tuple[Tensor, ...], layer: int, start: int, repeats: int) -> Tensor | None:
+        """Keys or values of the positions before `start`; None from the first position on."""
+        if start == 0:
+            return None
+        return kept[layer][:, :, :start].repeat(repeats, 1, 1, 1) if repeats > 1 else kept[layer][:, :, :start]
 
     def _call(
         self, layer: int, call: _BlockCall, resid: Residual, cache: Cache, like: Int[Tensor, " row"] | None = None

@@ -108,6 +108,10 @@ class HookedSurface(AbstractSurface):
 
     def _earlier(self, base: BaseRun, layer: int, start: int, rows: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the positions before `start`, a row for each of `rows`."""
+        if not base.keys:
+            assert start == 0, "a fresh run has no earlier positions"
+            entry = CacheEntry.init_cache_entry(self.cfg, base.tokens.device, rows)
+            return entry.past_keys, entry.past_values
         repeats = rows // base.batch
         keys, values = base.keys[layer][:, :start], base.values[layer][:, :start]
         return (keys.repeat(repeats, 1, 1, 1), values.repeat(repeats, 1, 1, 1)) if repeats > 1 else (keys, values)

@@ -2,6 +2,7 @@
 surprise.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +34,7 @@ def encode(tokenizer: Any, text: str, prepend_bos: bool) -> Encoding:
     Raises:
         SurfaceError: the tokenizer gives no offsets, has no BOS though one is asked for, or the text has no token.
     """
-    if not getattr(tokenizer, "is_fast", False):
-        raise SurfaceError(
-            f"tokenizer {type(tokenizer).__name__} gives no character offsets, so a subject cannot be found exactly. "
-            "Load the fast one: AutoTokenizer.from_pretrained(name, use_fast=True)."
-        )
+    _check_fast(tokenizer)
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ids = list(encoded["input_ids"])
     tokens = tokenizer.convert_ids_to_tokens(ids)
@@ -45,9 +42,43 @@ def encode(tokenizer: Any, text: str, prepend_bos: bool) -> Encoding:
     strings = _shown(tokenizer, text, ids, spans)
     if prepend_bos:
         ids, spans, strings = [_bos_id(tokenizer), *ids], [(0, 0), *spans], [tokenizer.bos_token, *strings]
+    _check_some(text, ids)
+    return Encoding(text, tuple(ids), tuple(spans), tuple(strings), prepend_bos)
+
+
+def encode_ids(tokenizer: Any, texts: Sequence[str], prepend_bos: bool, n_ctx: int) -> list[tuple[int, ...]]:
+    """`encode(...).ids` of many texts in one call.
+
+    Raises:
+        SurfaceError: as `encode`, or as `check_length`.
+    """
+    _check_fast(tokenizer)
+    found = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"] if texts else []
+    first = [_bos_id(tokenizer)] if prepend_bos else []
+    rows = [(*first, *ids) for ids in found]
+    for text, row in zip(texts, rows, strict=True):
+        _check_some(text, row)
+        check_length(text, len(row), n_ctx)
+    return rows
+
+
+def check_length(text: str, tokens: int, n_ctx: int) -> None:
+    """Raise `SurfaceError` if a text does not fit the model's context."""
+    if tokens > n_ctx:
+        raise SurfaceError(f"text has {tokens} tokens, the model's context holds {n_ctx}: {text[:80]!r}…")
+
+
+def _check_fast(tokenizer: Any) -> None:
+    if not getattr(tokenizer, "is_fast", False):
+        raise SurfaceError(
+            f"tokenizer {type(tokenizer).__name__} gives no character offsets, so a subject cannot be found exactly. "
+            "Load the fast one: AutoTokenizer.from_pretrained(name, use_fast=True)."
+        )
+
+
+def _check_some(text: str, ids: Sequence[int]) -> None:
     if not ids:
         raise SurfaceError(f"text {text!r} has no tokens.")
-    return Encoding(text, tuple(ids), tuple(spans), tuple(strings), prepend_bos)
 
 
 def _own_characters(text: str, token: str, start: int, end: int) -> tuple[int, int]:

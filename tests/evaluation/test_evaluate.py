@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lens_rome.editing import ROME, Edit, ValueSettings
-from lens_rome.errors import EditError, EditMismatchError, SurfaceError
+from lens_rome.errors import EditError, EditMismatchError, FactError, SurfaceError
 from lens_rome.evaluation import EvalReport, evaluate, mean_nll, score_record
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.surface import as_surface
@@ -42,12 +42,12 @@ def assert_same(found: EvalReport, expected: EvalReport) -> None:
         (s.case_id, s.group, s.prompt) for s in expected.scores
     ]
     for one, other in zip(found.scores, expected.scores, strict=True):
-        # Edits made together and alone differ in the last digits.
+        # Edits made together and alone, and rows that run with others, differ in the last digits.
         assert (one.nll_new, one.nll_true) == pytest.approx((other.nll_new, other.nll_true), rel=1e-12)
 
 
 def test_every_prompt_of_a_record_is_asked_for_both_objects(gpt2: Any) -> None:
-    scores = score_record(as_surface(gpt2), RECORDS[0])
+    scores = score_record(as_surface(gpt2), RECORDS[0], attributes=True)
     assert [s.group for s in scores] == ["rewrite", "paraphrase", "paraphrase", "neighborhood", "attribute"]
     assert scores[0].prompt == "Steve Jobs was the founder of"
     for score in scores:
@@ -59,7 +59,8 @@ def test_every_prompt_of_a_record_is_asked_for_both_objects(gpt2: Any) -> None:
 def test_without_edits_the_model_is_scored_as_it_is(gpt2: Any) -> None:
     report = evaluate(gpt2, (record for record in RECORDS), label="unedited")
     expected = [score for record in RECORDS for score in score_record(as_surface(gpt2), record)]
-    assert report.scores == tuple(expected) and report.label == "unedited"
+    assert_same(report, EvalReport(tuple(expected)))
+    assert report.label == "unedited"
 
 
 def test_a_mapping_gives_every_record_its_own_edit(gpt2: Any) -> None:
@@ -92,7 +93,7 @@ def test_one_edit_serves_all_records(gpt2: Any) -> None:
 def test_bos_can_be_chosen(gpt2: Any) -> None:
     without, following = (evaluate(gpt2, RECORDS, prepend_bos=bos) for bos in (False, None))
     assert without.scores[0].nll_new != following.scores[0].nll_new
-    assert without.scores[0] == score_record(as_surface(gpt2), RECORDS[0], False)[0]
+    assert_same(without, EvalReport(tuple(s for r in RECORDS for s in score_record(as_surface(gpt2), r, False))))
 
 
 def test_missing_edits_and_missing_records_are_refused(gpt2: Any) -> None:
@@ -100,6 +101,13 @@ def test_missing_edits_and_missing_records_are_refused(gpt2: Any) -> None:
         evaluate(gpt2, RECORDS, {11: edits_of(gpt2)[11]})
     with pytest.raises(EditError, match="no records to evaluate on"):
         evaluate(gpt2, [])
+    with pytest.raises(EditError, match="batch_tokens must be a whole number from 1, got 0"):
+        evaluate(gpt2, RECORDS, batch_tokens=0)
+    answers = replace(RECORDS[1], neighborhood_answers=("Spanish",))
+    with pytest.raises(
+        FactError, match=r"2 neighborhood_prompts and 1 neighborhood_answers\. Give one answer a prompt"
+    ):
+        evaluate(gpt2, [answers])
 
 
 def test_the_model_comes_back_after_an_error_inside_an_edited_record(gpt2: Any, shared_model: Any) -> None:
