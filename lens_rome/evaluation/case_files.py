@@ -129,8 +129,8 @@ def read_case_files(folder: str | Path, label: str = "") -> EvalReport:
     return EvalReport(tuple(scores), label or folder.name, tuple(texts), {"source": "case files"})
 
 
-def _contents(folder: Path) -> list[tuple[Path, Mapping[str, Any]]]:
-    """The files that can be decoded, by number."""
+def _contents(folder: Path) -> list[tuple[Path, Any]]:
+    """What the files hold that can be decoded, by number."""
     found = []
     for path in folder.glob("*case_*.json"):
         try:
@@ -142,10 +142,11 @@ def _contents(folder: Path) -> list[tuple[Path, Mapping[str, Any]]]:
 
 
 def _read_case(case: int, content: Mapping[str, Any]) -> tuple[list[PromptScore], list[RecordTexts]]:
-    rewrite = content.get("requested_rewrite", {})
+    rewrite, post, pre = content.get("requested_rewrite", {}), content["post"], content.get("pre", {})
+    if not all(isinstance(block, dict) for block in (rewrite, post, pre)):
+        raise TypeError("requested_rewrite, pre and post must be objects")
     relation = rewrite.get("relation_id", "")
     asked = rewrite["prompt"].replace("{}", rewrite["subject"]) if {"prompt", "subject"} <= rewrite.keys() else ""
-    post, pre = content["post"], content.get("pre", {})
     scores = []
     for group in GROUPS:
         after, before = _rows(post, group), _rows(pre, group)
