@@ -10,14 +10,22 @@ from lens_rome.evaluation import EvalReport, ReportError, compare
 from lens_rome.evaluation.summary import harmonic_mean, harmonic_resamples
 from tests.evaluation.reports import random_report, row
 
-FIRST, SECOND = random_report(0, "ROME"), random_report(1, "FT", n=9)
+FIRST = random_report(0, "ROME")
+_MORE = random_report(1, "FT", n=15)
+SECOND = replace(
+    _MORE,
+    scores=tuple(row for row in _MORE.scores if row.case_id > 12),
+    texts=tuple(row for row in _MORE.texts if row.case_id > 12),
+)
+"""Has three records that the first has not, and lacks three of its."""
+SHARED = tuple(range(13, 22))
 
 
 @pytest.mark.parametrize("name", ["EM", "PS", "NM", "GE", "Overall", "perplexity"])
 def test_a_difference_is_the_mean_of_the_records_differences(name: str) -> None:
     found = compare(FIRST, SECOND).differences[name]
     one, two = FIRST.values(name), SECOND.values(name)
-    differences = [one[case] - two[case] for case in two]
+    differences = [one[case] - two[case] for case in SHARED]
     assert len(differences) == found.difference.n == found.first.n == found.second.n == 9
     assert found.difference.mean == pytest.approx(fmean(differences))
     assert found.difference.half_width == pytest.approx(1.96 * pstdev(differences) / 3)
@@ -26,9 +34,8 @@ def test_a_difference_is_the_mean_of_the_records_differences(name: str) -> None:
 
 def test_the_difference_of_overall_scores_is_of_the_same_draws_of_records() -> None:
     found = compare(FIRST, SECOND, seed=4).differences["S"]
-    shared = SECOND.case_ids
     parts = [
-        [{case: report.values(name)[case] for case in shared} for name in ("ES", "PS", "NS")]
+        [{case: report.values(name)[case] for case in SHARED} for name in ("ES", "PS", "NS")]
         for report in (FIRST, SECOND)
     ]
     means = [harmonic_mean([fmean(part.values()) for part in each]) for each in parts]
