@@ -1,5 +1,10 @@
 """Scores of edits."""
 
+from lens_rome.evaluation.case_files import read_case_files as read_case_files
+from lens_rome.evaluation.case_files import write_case_files as write_case_files
+from lens_rome.evaluation.comparison import Comparison as Comparison
+from lens_rome.evaluation.comparison import Difference as Difference
+from lens_rome.evaluation.comparison import compare as compare
 from lens_rome.evaluation.evaluate import evaluate as evaluate
 from lens_rome.evaluation.evaluate import score_record as score_record
 from lens_rome.evaluation.fluency import continue_texts as continue_texts
@@ -9,7 +14,16 @@ from lens_rome.evaluation.fluency import words as words
 from lens_rome.evaluation.likelihood import Likelihood as Likelihood
 from lens_rome.evaluation.likelihood import likelihoods as likelihoods
 from lens_rome.evaluation.likelihood import mean_nll as mean_nll
+from lens_rome.evaluation.metrics import METRICS as METRICS
+from lens_rome.evaluation.metrics import Combination as Combination
+from lens_rome.evaluation.metrics import Metric as Metric
+from lens_rome.evaluation.metrics import ReportError as ReportError
+from lens_rome.evaluation.paper_table import paper_table as paper_table
+from lens_rome.evaluation.paper_table import table as table
+from lens_rome.evaluation.published import PublishedRow as PublishedRow
+from lens_rome.evaluation.published import published as published
+from lens_rome.evaluation.report import CaseResult as CaseResult
 from lens_rome.evaluation.report import EvalReport as EvalReport
-from lens_rome.evaluation.report import PromptScore as PromptScore
-from lens_rome.evaluation.report import Score as Score
-from lens_rome.evaluation.report import table as table
+from lens_rome.evaluation.rows import PromptScore as PromptScore
+from lens_rome.evaluation.rows import RecordTexts as RecordTexts
+from lens_rome.evaluation.summary import Score as Score

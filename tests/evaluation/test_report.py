@@ -68,9 +68,10 @@ def test_what_is_right_depends_on_the_group() -> None:
     assert score(1, "neighborhood", 0.2, 0.3).success and not score(1, "neighborhood", 0.3, 0.2).success
 
 
-def test_the_half_width_is_that_of_a_normal_interval_over_records() -> None:
-    # Two records at 0 and 1: standard deviation sqrt(1/2), over sqrt(2).
-    assert HAND_MADE.efficacy.half_width == pytest.approx(1.96 * 0.5)
+def test_the_half_width_is_the_published_one() -> None:
+    # Two records at 0 and 1: standard deviation 1/2 (divided by n), over sqrt(2).
+    assert HAND_MADE.efficacy.half_width == pytest.approx(1.96 * 0.5 / 2**0.5)
+    assert HAND_MADE.efficacy.interval == pytest.approx((0.5 - 1.96 / 8**0.5, 0.5 + 1.96 / 8**0.5))
     assert math.isnan(EvalReport((score(1, "rewrite", 0.6, 0.2),)).efficacy.half_width)
 
 
@@ -80,9 +81,9 @@ def test_a_group_without_prompts_has_no_score() -> None:
 
 
 def test_a_report_prints_and_becomes_a_table_and_a_data_frame() -> None:
-    assert "hand-made ES 50.0 ± 98.0 PS 75.0" in str(HAND_MADE) and "(2 records)" in str(HAND_MADE)
+    assert "hand-made ES 50.0 ± 69.3 PS 75.0" in str(HAND_MADE) and "(2 records)" in str(HAND_MADE)
     lines = table([HAND_MADE, HAND_MADE]).splitlines()
-    assert len(lines) == 4 and lines[2].startswith("| hand-made | 2 | 50.0 ± 98.0 | 75.0")
+    assert len(lines) == 4 and lines[2].startswith("| hand-made | 2 | 50.0 ± 69.3 | 75.0")
     frame = HAND_MADE.to_dataframe()
     assert list(frame.columns) == [
         "case_id",
@@ -93,5 +94,8 @@ def test_a_report_prints_and_becomes_a_table_and_a_data_frame() -> None:
         "prob_new",
         "prob_true",
         "success",
+        "relation",
+        "nll_new_before",
+        "nll_true_before",
     ]
     assert len(frame) == 11 and frame.prob_new[0] == pytest.approx(0.6) and bool(frame.success[0])

@@ -1,0 +1,161 @@
+"""Reports as files: JSON Lines, which hold everything, and Parquet beside them for those who read tables.
+
+The first line tells what the file is and how the report was made, then comes a line a row, in the report's order, and
+the last line tells how many there were and their sha256, so that a file that was cut or changed is refused.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lens_rome._files import FORMAT_VERSION, written_whole
+from lens_rome.errors import FileFormatError
+from lens_rome.evaluation.likelihood import Likelihood
+from lens_rome.evaluation.metrics import ReportError
+from lens_rome.evaluation.report import EvalReport
+from lens_rome.evaluation.rows import GROUPS, MEASURES, PromptScore, RecordTexts, Row
+
+_KIND = "evaluation"
+_ROWS_FILE, _PROMPTS_FILE, _RECORDS_FILE = "report.jsonl", "prompts.parquet", "records.parquet"
+_LIKELIHOODS = ("new", "true", "before_new", "before_true")
+_NUMBERS = (
+    "ngram_entropy",
+    "reference_score",
+    "essence",
+    "perplexity",
+    "before_ngram_entropy",
+    "before_reference_score",
+    "before_perplexity",
+)
+
+
+def save_report(report: EvalReport, path: str | Path) -> Path:
+    """Write a report to a file of JSON Lines (`*.jsonl`), or to a folder, which is made if it is not there.
+
+    A folder holds `report.jsonl` and, where pyarrow is installed (the extra `parquet`), `prompts.parquet` and
+    `records.parquet` with the rows of `to_dataframe` and `to_record_dataframe`. Files appear whole or not at all; a
+    report that is there is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ReportError: a name that is neither a folder nor `*.jsonl`.
+        FileFormatError: the folder that it is to lie in does not exist.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl" and not path.is_dir():
+        _write_rows(report, path)
+        return path
+    if path.is_file() or (path.suffix and not path.is_dir()):
+        raise ReportError(f"a report is saved to a folder or to a file *.jsonl, got {path}.")
+    if not path.parent.is_dir():
+        raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    path.mkdir(exist_ok=True)
+    _write_tables(report, path)
+    _write_rows(report, path / _ROWS_FILE)
+    return path
+
+
+def load_report(path: str | Path) -> EvalReport:
+    """Read what `save_report` wrote, a file or a folder.
+
+    Raises:
+        FileFormatError: no such file, truncated, changed, of another kind, or of a newer format.
+    """
+    path = Path(path)
+    path = path / _ROWS_FILE if path.is_dir() else path
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+        head, *rows, end = lines
+        header, check = json.loads(head), json.loads(end)
+        if header["kind"] != _KIND or header["format_version"] > FORMAT_VERSION:
+            raise FileFormatError(
+                f"{path} holds a {header['kind']!r} of format version {header['format_version']}, expected an "
+                f"{_KIND!r} of version {FORMAT_VERSION} at most. Take another file, or update lens_rome."
+            )
+        if check != _end(lines[:-1]):
+            raise ValueError("its last line does not fit the lines before it")
+        found = [_row(json.loads(line)) for line in rows]
+        scores = tuple(row for row in found if isinstance(row, PromptScore))
+        texts = tuple(row for row in found if isinstance(row, RecordTexts))
+        return EvalReport(scores, header["label"], texts, header["settings"])
+    except FileFormatError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(
+            f"{path} is not a complete report (missing, cut, or changed since it was written): {error}. Take another "
+            "copy."
+        ) from error
+
+
+def _head(report: EvalReport) -> str:
+    head = {"kind": _KIND, "format_version": FORMAT_VERSION, "label": report.label, "settings": dict(report.settings)}
+    return json.dumps(head)
+
+
+def _write_rows(report: EvalReport, path: Path) -> None:
+    with written_whole(path) as temporary:
+        lines = [_head(report).encode() + b"\n"]
+        lines += [json.dumps(row, allow_nan=False).encode() + b"\n" for row in _lines(report)]
+        temporary.write_bytes(b"".join([*lines, json.dumps(_end(lines)).encode() + b"\n"]))
+
+
+def _end(lines: list[bytes]) -> dict[str, Any]:
+    """What the last line says of those before it."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return {"rows": len(lines) - 1, "sha256": digest.hexdigest()}
+
+
+def _write_tables(report: EvalReport, folder: Path) -> None:
+    """The data frames as Parquet; without pyarrow, older ones are taken away, since they would not fit the rows."""
+    frames = {_PROMPTS_FILE: report.to_dataframe, _RECORDS_FILE: report.to_record_dataframe}
+    for name, frame in frames.items():
+        if find_spec("pyarrow") is None:
+            (folder / name).unlink(missing_ok=True)
+            continue
+        with written_whole(folder / name) as temporary:
+            frame().to_parquet(temporary, engine="pyarrow", index=False)
+
+
+def _lines(report: EvalReport) -> Iterator[dict[str, Any]]:
+    for row in report.scores:
+        line: dict[str, Any] = {"case_id": row.case_id, "group": row.group, "prompt": row.prompt}
+        for name in _LIKELIHOODS:
+            found: Likelihood | None = getattr(row, name)
+            if found is not None:
+                line[name] = [_number(found.logprob), found.tokens, found.top]
+        line |= {"relation": row.relation} if row.relation else {}
+        line |= {"known": sorted(row.known)} if row.known != MEASURES else {}
+        yield line
+    for row in report.texts:
+        line = {"case_id": row.case_id, "texts": row.texts, "before_texts": row.before_texts, "relation": row.relation}
+        yield line | {name: _number(value) for name in _NUMBERS if (value := getattr(row, name)) is not None}
+
+
+def _number(value: float) -> float | str:
+    """As JSON can hold it: one that is not finite as text, which `float` reads again."""
+    return value if math.isfinite(value) else str(value)
+
+
+def _row(line: Mapping[str, Any]) -> Row:
+    case_id = int(line["case_id"])
+    if "texts" in line:
+        numbers = {name: float(line[name]) for name in _NUMBERS if name in line}
+        texts, before = tuple(line["texts"]), tuple(line["before_texts"])
+        return RecordTexts(case_id, texts, before_texts=before, relation=line["relation"], **numbers)
+    if line["group"] not in GROUPS:
+        raise ValueError(f"there is no group {line['group']!r}")
+    found = {name: _likelihood(*line[name]) for name in _LIKELIHOODS if name in line}
+    known = frozenset(line.get("known", MEASURES))
+    return PromptScore(case_id, line["group"], line["prompt"], relation=line.get("relation", ""), known=known, **found)
+
+
+def _likelihood(logprob: float | str, tokens: int, top: int) -> Likelihood:
+    return Likelihood(float(logprob), tokens, top)

@@ -1,0 +1,113 @@
+"""The rows of an evaluation: one a prompt, and one a record for the texts that the model wrote about it."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+from lens_rome.evaluation.likelihood import Likelihood
+
+GROUPS = {"rewrite": "new", "paraphrase": "new", "neighborhood": "true", "attribute": "new"}
+"""Kinds of prompts, and which of the two objects is right there after the edit."""
+
+TEXTS = "texts"
+"""The group of `RecordTexts`."""
+
+MEASURES = frozenset({"nll", "joint", "exact", "tokens"})
+"""What can be known of a likelihood: the mean per token, the joint probability, whether every token is the most likely,
+and the share of tokens that are.
+"""
+
+
+@dataclass(frozen=True)
+class PromptScore:
+    """One prompt of one record under one model."""
+
+    case_id: int
+    group: str
+    """rewrite, paraphrase, neighborhood or attribute."""
+    prompt: str
+    new: Likelihood
+    """Of the new object."""
+    true: Likelihood | None = None
+    """Of the object that held before, or of a neighbour's own answer (zsRE); None where none is known."""
+    before_new: Likelihood | None = None
+    """Of the new object under the unedited model; None where it was not asked."""
+    before_true: Likelihood | None = None
+    relation: str = ""
+    """Of the record's request; empty where none is known."""
+    known: frozenset[str] = field(default=MEASURES, repr=False)
+    """What its likelihoods can be asked for: everything, but for rows that were read from case files."""
+
+    @property
+    def before(self) -> "PromptScore | None":
+        """The row of the unedited model; None where it was not asked."""
+        if self.before_new is None:
+            return None
+        return replace(self, new=self.before_new, true=self.before_true, before_new=None, before_true=None)
+
+    @property
+    def nll_new(self) -> float:
+        """Mean negative log-likelihood per token of the new object, in nats."""
+        return self.new.nll
+
+    @property
+    def nll_true(self) -> float:
+        """The same of the object that held before; NaN without one."""
+        return math.nan if self.true is None else self.true.nll
+
+    @property
+    def margin(self) -> float:
+        """How much more likely the object that is right here is than the other: difference of per-token probabilities
+        (geometric means).
+        """
+        sign = 1 if GROUPS[self.group] == "new" else -1
+        return sign * (self.new.mean_prob - math.exp(-self.nll_true))
+
+    @property
+    def success(self) -> bool:
+        """Whether the object that is right here is strictly more likely; a tie fails."""
+        return self.nll_new < self.nll_true if GROUPS[self.group] == "new" else self.nll_true < self.nll_new
+
+
+@dataclass(frozen=True)
+class RecordTexts:
+    """What the model wrote about one record's subject, and how it was judged. None where something was not measured."""
+
+    case_id: int
+    texts: tuple[str, ...] = ()
+    """After the generation prompts, each prompt included."""
+    ngram_entropy: float | None = None
+    """Mean over the texts, in bits."""
+    reference_score: float | None = None
+    """Cosine with the reference texts of the new object."""
+    essence: float | None = None
+    """How little the perplexity of texts about the subject grew, from 0 to 1 (Hase et al.); 1 for an unchanged
+    model.
+    """
+    perplexity: float | None = None
+    """Of texts about the subject."""
+    before_texts: tuple[str, ...] = ()
+    """The same under the unedited model."""
+    before_ngram_entropy: float | None = None
+    before_reference_score: float | None = None
+    before_perplexity: float | None = None
+    relation: str = ""
+
+    @property
+    def group(self) -> str:
+        """`"texts"`."""
+        return TEXTS
+
+    @property
+    def before(self) -> "RecordTexts":
+        """The row of the unedited model. It has no essence, which compares the two models."""
+        return RecordTexts(
+            self.case_id,
+            self.before_texts,
+            self.before_ngram_entropy,
+            self.before_reference_score,
+            perplexity=self.before_perplexity,
+            relation=self.relation,
+        )
+
+
+Row = PromptScore | RecordTexts
