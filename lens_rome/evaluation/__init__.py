@@ -1,5 +1,6 @@
 """Scores of edits."""
 
+from lens_rome.evaluation.case_files import DamagedCaseWarning as DamagedCaseWarning
 from lens_rome.evaluation.case_files import read_case_files as read_case_files
 from lens_rome.evaluation.case_files import write_case_files as write_case_files
 from lens_rome.evaluation.comparison import Comparison as Comparison

@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 
 from lens_rome.errors import FileFormatError
-from lens_rome.evaluation import EvalReport, PromptScore, RecordTexts, read_case_files, write_case_files
-from lens_rome.evaluation.case_files import DamagedCaseWarning
+from lens_rome.evaluation import (
+    DamagedCaseWarning,
+    EvalReport,
+    PromptScore,
+    RecordTexts,
+    read_case_files,
+    write_case_files,
+)
 from lens_rome.facts import EditRequest, EvalRecord
 from tests.evaluation.reports import likely, random_report
 
