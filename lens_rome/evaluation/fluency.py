@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
 from lens_rome.errors import FactError
+from lens_rome.evaluation.writing import ROWS, Writer, in_batches
 from lens_rome.surface import AbstractSurface, as_surface, check_finite, pad_right
 
 _ROWS = 16  # rows of one forward; bounds memory
@@ -112,23 +114,29 @@ def continue_texts(
             f"prompt and continuation take {longest} tokens, the model's context holds {surface.n_ctx}. Choose fewer "
             "tokens."
         )
-    bos = int(surface.prepends_bos(prepend_bos))
-    _continue_rows(surface, rows, tokens, top_k, seed)
+    bos, writer = int(surface.prepends_bos(prepend_bos)), Writer(surface)
+    for some in in_batches(rows, ROWS):
+        draw = _drawing(surface, len(some), top_k, seed)
+        starts = [rows[index] for index in some]
+        written = writer.write(starts, [len(row) + tokens for row in starts], draw)
+        for index, row in zip(some, written, strict=True):
+            rows[index] = row
     decoded = [surface.tokenizer.decode(row[bos:], skip_special_tokens=True) for row in rows]
     return [unicodedata.normalize("NFKD", text) for text in decoded]
 
 
-def _continue_rows(surface: AbstractSurface, rows: list[list[int]], tokens: int, top_k: int, seed: int) -> None:
-    """Append `tokens` ids to each row; all rows share their forward passes."""
-    generators = [torch.Generator().manual_seed(seed) for _ in rows]
-    for _ in range(tokens if rows else 0):
-        logits = surface.run(pad_right(rows)[0])
-        for row, said, generator in zip(rows, logits, generators, strict=True):
-            last = said[len(row) - 1]
-            check_finite(surface, last)
-            row.append(_draw(last, top_k, generator))
+def _drawing(
+    surface: AbstractSurface, rows: int, top_k: int, seed: int
+) -> Callable[[Sequence[int], Float[Tensor, "row d_vocab"]], list[int]]:
+    """Draws with a generator for each row, all of one seed."""
+    generators = [torch.Generator().manual_seed(seed) for _ in range(rows)]
 
+    def draw(writing: Sequence[int], logits: Float[Tensor, "row d_vocab"]) -> list[int]:
+        best = logits.topk(min(top_k, logits.shape[-1]))
+        values = best.values.cpu().double()
+        check_finite(surface, values)
+        probs = values.softmax(-1)
+        chosen = [torch.multinomial(probs[i], 1, generator=generators[row]) for i, row in enumerate(writing)]
+        return best.indices.cpu().gather(-1, torch.stack(chosen))[:, 0].tolist()
 
-def _draw(logits: Tensor, top_k: int, generator: torch.Generator) -> int:
-    best = logits.double().cpu().topk(min(top_k, len(logits)))
-    return int(best.indices[torch.multinomial(best.values.softmax(-1), 1, generator=generator)])
+    return draw
