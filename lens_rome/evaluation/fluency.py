@@ -1,4 +1,4 @@
-"""How healthy a model's own text is: n-gram entropy of what it writes, and perplexity on texts that are given."""
+"""How healthy a model's own text is: what it writes, and the n-gram entropy of that."""
 
 import math
 import re
@@ -14,7 +14,6 @@ from lens_rome.errors import FactError
 from lens_rome.evaluation.writing import ROWS, Writer, in_batches
 from lens_rome.surface import AbstractSurface, as_surface, check_finite, pad_right
 
-_ROWS = 16  # rows of one forward; bounds memory
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -49,40 +48,6 @@ def _entropy(told: Sequence[str], n: int) -> float:
     counts = Counter(tuple(told[i : i + n]) for i in range(len(told) - n + 1))
     total = sum(counts.values())
     return sum(count / total * math.log2(total / count) for count in counts.values())
-
-
-@torch.no_grad()
-def perplexity(model: Model, texts: str | Sequence[str], *, prepend_bos: bool | None = None) -> float:
-    """Perplexity of texts: exp of the mean negative log-likelihood (nats) over all their predicted tokens.
-
-    A text of N tokens (BOS included) has N - 1 predicted ones. The released code of ROME divides by N instead, which
-    makes short texts look easier. Infinite or NaN for a model that is broken.
-
-    Args:
-        texts: one or several; longer ones weigh more.
-        prepend_bos: None follows the model.
-
-    Raises:
-        FactError: no text has a token to predict.
-        SurfaceError: a text that is longer than the model's context.
-    """
-    surface = as_surface(model)
-    rows = [surface.encode(text, prepend_bos).ids for text in ([texts] if isinstance(texts, str) else texts)]
-    predicted = sum(len(row) - 1 for row in rows)
-    if predicted == 0:
-        raise FactError("perplexity needs a text of two tokens at least, BOS included. Give longer texts.")
-    rows.sort(key=len)
-    total = 0.0
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        logits = surface.run(pad_right(part)[0])
-        for row, said in zip(part, logits, strict=True):
-            logprobs = said[: len(row) - 1].double().log_softmax(-1)
-            total -= float(logprobs.gather(-1, torch.tensor(row[1:], device=logprobs.device)[:, None]).sum())
-    try:
-        return math.exp(total / predicted)
-    except OverflowError:
-        return math.inf
 
 
 @torch.no_grad()
