@@ -93,7 +93,7 @@ class World:
 
     @cached_property
     def snippets(self) -> Snippets:
-        """Passages about the subjects that have each object, by relation and object: the reference texts of `records`."""
+        """Passages about the subjects that have an object, by relation and object: what `records` refer to."""
         return make_snippets(self._source)
 
     @cached_property

@@ -1,6 +1,4 @@
-"""Readers of published data sets: facts to trace and records to edit, from a file; and the texts that edits are measured
-by.
-"""
+"""Readers of published data sets: facts to trace, records to edit, and the texts that edits are measured by."""
 
 from lens_rome.datasets.read import read_facts as read_facts
 from lens_rome.datasets.records import iter_records as iter_records

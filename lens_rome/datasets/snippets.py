@@ -78,8 +78,8 @@ def read_snippets(source: str | Path, groups: Collection[Group] | None = None) -
             ) from error
     if empty := [group for group, texts in found.items() if not any(text.strip() for text in texts)]:
         raise DatasetError(
-            f"{path.name} has no text for {len(empty)} of the wanted groups; the first is {_named(empty[0])}. Leave the "
-            "records of these out, or give a file that has them."
+            f"{path.name} has no text for {len(empty)} of the wanted groups; the first is {_named(empty[0])}. Leave "
+            "their records out, or give a file that has them."
         )
     return Snippets({group: tuple(texts) for group, texts in found.items()})
 

@@ -1,10 +1,10 @@
 """Scores of edits."""
 
-from lens_rome.evaluation.evaluate import evaluate as evaluate
-from lens_rome.evaluation.evaluate import score_record as score_record
 from lens_rome.evaluation.essence import Essence as Essence
 from lens_rome.evaluation.essence import essence_score as essence_score
 from lens_rome.evaluation.essence import read_essences as read_essences
+from lens_rome.evaluation.evaluate import evaluate as evaluate
+from lens_rome.evaluation.evaluate import score_record as score_record
 from lens_rome.evaluation.fluency import continue_texts as continue_texts
 from lens_rome.evaluation.fluency import ngram_entropy as ngram_entropy
 from lens_rome.evaluation.fluency import words as words

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from lens_rome._typing import Model, Tensor
 from lens_rome.errors import FactError
 from lens_rome.evaluation.writing import ROWS, Writer, in_batches
-from lens_rome.surface import AbstractSurface, as_surface, check_finite, pad_right
+from lens_rome.surface import AbstractSurface, as_surface, check_finite
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
