@@ -113,6 +113,7 @@ class _Buffer:
     def _read_on(self) -> bool:
         """Read as much again as is waiting, so that a long value is tried a few times only; False at the end."""
         more = self._file.read(max(_CHUNK, len(self._text) - self._at))
-        self._before += self._at
-        self._text, self._at = self._text[self._at :] + more, 0
+        if more:
+            self._before += self._at
+            self._text, self._at = self._text[self._at :] + more, 0
         return bool(more)
