@@ -43,7 +43,7 @@ def test_texts_equal_a_loop_of_whole_runs_for_every_batch_size_on_every_model(ra
 @torch.no_grad()
 def test_logits_of_a_growing_run_are_those_of_a_whole_one_on_every_model(raw_model: Any, raw_case: Case) -> None:
     tokens = torch.randint(1, 300, (3, 12), generator=torch.Generator().manual_seed(0))
-    tokens[:, 5] = tokens[0, 0] = raw_model.tokenizer.bos_token_id  # an end of text in the middle hides nothing
+    tokens[0, 0] = tokens[1, 3] = tokens[:, 5] = raw_model.tokenizer.bos_token_id  # an end of text hides nothing
     surface = as_surface(raw_model)
     cache = surface.new_cache(3)
     grown = [
