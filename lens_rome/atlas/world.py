@@ -13,6 +13,7 @@ from lens_rome.atlas import text
 from lens_rome.atlas.bundled import atlas_moments
 from lens_rome.atlas.corpus import Corpus, Dealer
 from lens_rome.atlas.records import make_records
+from lens_rome.atlas.reference_texts import make_snippets
 from lens_rome.atlas.source import (
     DATA_FOLDER,
     Relation,
@@ -22,6 +23,7 @@ from lens_rome.atlas.source import (
     read_source,
     with_article,
 )
+from lens_rome.datasets import Snippets
 from lens_rome.errors import LensRomeError
 from lens_rome.facts import EvalRecord, Fact
 from lens_rome.moments import SecondMoments
@@ -88,6 +90,11 @@ class World:
     def records(self) -> tuple[EvalRecord, ...]:
         """CounterFact-style records, one for each fact whose object has at least four subjects."""
         return make_records(self._source)
+
+    @cached_property
+    def snippets(self) -> Snippets:
+        """Passages about the subjects that have an object, by relation and object: what `records` refer to."""
+        return make_snippets(self._source)
 
     @cached_property
     def moments(self) -> SecondMoments:

@@ -9,9 +9,27 @@ from pathlib import Path
 
 from lens_rome.errors import DatasetError
 
+_ROOT = "https://rome.baulab.info/data/dsets/"
+
 KNOWN = (
-    "https://rome.baulab.info/data/dsets/known_1000.json",
+    f"{_ROOT}known_1000.json",
     "61daca55318bb5260c1e62e133debef9102c7b278bbc7b19dd2ac655543f333a",
+)
+COUNTERFACT = (
+    f"{_ROOT}counterfact.json",
+    "d017056125178a13728594e66a801357a8db9ed7973a7425554bb4271de9fc6f",
+)
+SNIPPETS = (
+    f"{_ROOT}attribute_snippets.json",
+    "10b5c1cd105e54d5983c72de1b45bfc88bc7af786f7b99def2557886ff23385b",
+)
+IDF = (
+    f"{_ROOT}idf.npy",
+    "c073d642589d4ac6432f467230329b36364a01e72de63a77a3624b745b923dda",
+)
+VOCABULARY = (
+    f"{_ROOT}tfidf_vocab.json",
+    "8a78c4f20d8d85dadfd14e283d71af255482ff18aa0eb8a81716024c05ff888b",
 )
 
 

@@ -1,10 +1,10 @@
 """Requests to edit from a file: plain ones, CounterFact records, or both."""
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lens_rome.datasets.stream import read_entries
 from lens_rome.errors import DatasetError, FactError, LensRomeError
 from lens_rome.facts import EditRequest, EvalRecord, Fact
 
@@ -26,34 +26,10 @@ def read_requests(source: str | Path) -> list[EditRequest]:
             1) in the list or its line.
     """
     path = Path(source)
-    found = [_request(item, f"{path.name}: {place}") for place, item in _items(path)]
+    found = [_request(item, f"{path.name}: {place}") for place, item in list(read_entries(path))]
     if not found:
         raise DatasetError(f"{path} holds no requests. {_NEEDED}")
     return found
-
-
-def _items(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every entry with its place in the file."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
-    if text.lstrip().startswith("["):
-        for number, item in enumerate(_json(text, str(path)), 1):
-            yield f"entry {number}", item
-        return
-    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at what texts may hold
-        if line.strip():
-            yield f"line {number}", _json(line, f"{path}, line {number},")
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DatasetError(f"{what} is not JSON: {error}. Give a JSON list, or one JSON object a line.") from error
 
 
 def _request(item: Any, place: str) -> EditRequest:

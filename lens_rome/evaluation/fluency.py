@@ -1,4 +1,4 @@
-"""How healthy a model's own text is: n-gram entropy of what it writes, and perplexity on texts that are given."""
+"""How healthy a model's own text is: what it writes, and the n-gram entropy of that."""
 
 import math
 import re
@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
 from lens_rome.errors import FactError
-from lens_rome.surface import AbstractSurface, as_surface, check_finite, pad_right
+from lens_rome.evaluation.writing import ROWS, Writer, in_batches
+from lens_rome.surface import AbstractSurface, as_surface, check_finite
 
-_ROWS = 16  # rows of one forward; bounds memory
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
@@ -50,40 +51,6 @@ def _entropy(told: Sequence[str], n: int) -> float:
 
 
 @torch.no_grad()
-def perplexity(model: Model, texts: str | Sequence[str], *, prepend_bos: bool | None = None) -> float:
-    """Perplexity of texts: exp of the mean negative log-likelihood (nats) over all their predicted tokens.
-
-    A text of N tokens (BOS included) has N - 1 predicted ones. The released code of ROME divides by N instead, which
-    makes short texts look easier. Infinite or NaN for a model that is broken.
-
-    Args:
-        texts: one or several; longer ones weigh more.
-        prepend_bos: None follows the model.
-
-    Raises:
-        FactError: no text has a token to predict.
-        SurfaceError: a text that is longer than the model's context.
-    """
-    surface = as_surface(model)
-    rows = [surface.encode(text, prepend_bos).ids for text in ([texts] if isinstance(texts, str) else texts)]
-    predicted = sum(len(row) - 1 for row in rows)
-    if predicted == 0:
-        raise FactError("perplexity needs a text of two tokens at least, BOS included. Give longer texts.")
-    rows.sort(key=len)
-    total = 0.0
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        logits = surface.run(pad_right(part)[0])
-        for row, said in zip(part, logits, strict=True):
-            logprobs = said[: len(row) - 1].double().log_softmax(-1)
-            total -= float(logprobs.gather(-1, torch.tensor(row[1:], device=logprobs.device)[:, None]).sum())
-    try:
-        return math.exp(total / predicted)
-    except OverflowError:
-        return math.inf
-
-
-@torch.no_grad()
 def continue_texts(
     model: Model,
     prompts: Sequence[str],
@@ -112,23 +79,29 @@ def continue_texts(
             f"prompt and continuation take {longest} tokens, the model's context holds {surface.n_ctx}. Choose fewer "
             "tokens."
         )
-    bos = int(surface.prepends_bos(prepend_bos))
-    _continue_rows(surface, rows, tokens, top_k, seed)
+    bos, writer = int(surface.prepends_bos(prepend_bos)), Writer(surface)
+    for some in in_batches(rows, ROWS):
+        draw = _drawing(surface, len(some), top_k, seed)
+        starts = [rows[index] for index in some]
+        written = writer.write(starts, [len(row) + tokens for row in starts], draw)
+        for index, row in zip(some, written, strict=True):
+            rows[index] = row
     decoded = [surface.tokenizer.decode(row[bos:], skip_special_tokens=True) for row in rows]
     return [unicodedata.normalize("NFKD", text) for text in decoded]
 
 
-def _continue_rows(surface: AbstractSurface, rows: list[list[int]], tokens: int, top_k: int, seed: int) -> None:
-    """Append `tokens` ids to each row; all rows share their forward passes."""
-    generators = [torch.Generator().manual_seed(seed) for _ in rows]
-    for _ in range(tokens if rows else 0):
-        logits = surface.run(pad_right(rows)[0])
-        for row, said, generator in zip(rows, logits, generators, strict=True):
-            last = said[len(row) - 1]
-            check_finite(surface, last)
-            row.append(_draw(last, top_k, generator))
+def _drawing(
+    surface: AbstractSurface, rows: int, top_k: int, seed: int
+) -> Callable[[Sequence[int], Float[Tensor, "row d_vocab"]], list[int]]:
+    """Draws with a generator for each row, all of one seed."""
+    generators = [torch.Generator().manual_seed(seed) for _ in range(rows)]
 
+    def draw(writing: Sequence[int], logits: Float[Tensor, "row d_vocab"]) -> list[int]:
+        best = logits.topk(min(top_k, logits.shape[-1]))
+        values = best.values.cpu().double()
+        check_finite(surface, values)
+        probs = values.softmax(-1)
+        chosen = [torch.multinomial(probs[i], 1, generator=generators[row]) for i, row in enumerate(writing)]
+        return best.indices.cpu().gather(-1, torch.stack(chosen))[:, 0].tolist()
 
-def _draw(logits: Tensor, top_k: int, generator: torch.Generator) -> int:
-    best = logits.double().cpu().topk(min(top_k, len(logits)))
-    return int(best.indices[torch.multinomial(best.values.softmax(-1), 1, generator=generator)])
+    return draw

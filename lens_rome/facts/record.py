@@ -30,6 +30,14 @@ class EvalRecord:
     trip.
     """
 
+    @property
+    def reference_group(self) -> tuple[str, str]:
+        """The relation and the new object, by its id in the source file if it has one there: the group of texts that an
+        edited model's texts about the subject should be like.
+        """
+        target = self.extra.get("requested_rewrite", {}).get("target_new", {})
+        return self.request.relation, str(target.get("id", self.request.target_new))
+
     def to_dict(self) -> dict[str, Any]:
         """The record in the schema of `counterfact.json`. What `from_dict` read comes back exactly."""
         source = self.extra.get("requested_rewrite", {})

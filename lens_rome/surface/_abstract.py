@@ -1,12 +1,11 @@
 """What tracing and editing need of a model, and nothing else.
 
 The layers above see sites, tokens and residuals; which TransformerLens class is below stays here. A *resumed run*
-starts at a block and a position of an earlier run: blocks below and positions before are not computed again, their
-attention keys and values are taken from that run. It equals the full run wherever what is changed lies at or after
-that block and position.
+starts at a block and a position of an earlier run: what lies below and before is not computed again but taken from that
+run (its keys and values). It equals the full run if what is changed lies at or after that block and position.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, T
 from lens_rome.errors import SurfaceError
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.encoding import Encoding, check_length, encode, encode_ids
+from lens_rome.surface.growing import GrowingRuns
 from lens_rome.surface.hooks import Reader, attached, silenced
 from lens_rome.surface.matrices import MatrixHooks
 from lens_rome.surface.parameters import OUTSIDE, live_parameter
 from lens_rome.surface.site import Site
 
 
-class AbstractSurface(ABC):
+class AbstractSurface(GrowingRuns):
     """One view of `HookedTransformer` and `TransformerBridge`. It holds the model and no result; the bridge's also how
     the model calls its blocks, which depends on the shapes alone. Make a new one after the model's structure changes.
     """

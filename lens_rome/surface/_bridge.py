@@ -14,7 +14,7 @@ from inspect import signature
 from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from transformers.cache_utils import Cache, DynamicCache
 
 from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
@@ -117,6 +117,12 @@ class BridgeSurface(AbstractSurface):
 
     def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
         return self.model(tokens, stop_at_layer=stop_at_layer)
+
+    def new_cache(self, rows: int) -> Cache:  # noqa: ARG002 - it takes its rows from the first run
+        return DynamicCache()
+
+    def grow(self, cache: Any, tokens: Tokens) -> Float[Tensor, "batch d_vocab"]:
+        return self.model(tokens.to(self.device), past_key_values=cache, use_cache=True)[:, -1]
 
     def base_run(
         self,

@@ -1,9 +1,11 @@
 """The surface of TransformerLens 3.x's `HookedTransformer`: its blocks can be called one by one as they are."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
+from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache as KeyValueCache
 from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry as CacheEntry
 
 from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor, Tokens
@@ -74,6 +76,14 @@ class HookedSurface(AbstractSurface):
     def _forward(self, tokens: Tokens, stop_at_layer: int | None = None) -> Tensor:
         # Right padding: with left padding TransformerLens would mask pad tokens, and ours are never padded on the left.
         return self.model(tokens, stop_at_layer=stop_at_layer, padding_side="right")
+
+    def new_cache(self, rows: int) -> KeyValueCache:
+        return KeyValueCache.init_cache(self.cfg, self.device, rows)
+
+    def grow(self, cache: Any, tokens: Tokens) -> Float[Tensor, "batch d_vocab"]:
+        # Without a mask TransformerLens makes one from the tokens, and an end of text would count as padding.
+        tokens, seen = tokens.to(self.device), torch.ones_like(tokens, device=self.device)
+        return self.model(tokens, past_kv_cache=cache, attention_mask=seen, padding_side="right")[:, -1]
 
     def base_run(
         self,

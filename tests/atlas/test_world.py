@@ -7,6 +7,7 @@ import pytest
 
 from lens_rome.atlas import UnknownFactError, World
 from lens_rome.atlas.source import DATA_FOLDER, AtlasDataError, read_source, with_article
+from lens_rome.datasets import References
 from lens_rome.facts import EvalRecord
 
 
@@ -145,3 +146,23 @@ def test_articles_are_capital_only_where_a_sentence_begins() -> None:
     assert with_article("It rained. {} is in", "the") == "It rained. The {} is in"
     assert with_article("To see {} is", "the") == "To see the {} is"
     assert with_article("{} is in", "") == "{} is in"
+
+
+def test_every_record_has_reference_texts_that_name_who_has_its_new_object(world: World) -> None:
+    groups = world.snippets.groups
+    for record in world.records:
+        relation, target = record.reference_group
+        assert (relation, target) == (record.request.relation, record.request.target_new)
+        subjects = world.subjects_with(relation, target)
+        assert record.request.subject not in subjects
+        assert all(any(subject in text for subject in subjects) for text in groups[relation, target])
+
+
+def test_texts_about_things_with_an_object_are_likest_to_the_reference_of_that_object(world: World) -> None:
+    references, texts = References.of(world.snippets), world.snippets.groups
+    own, other = [], []
+    for record in world.records[::20]:
+        group = record.reference_group
+        own.append(references.score(texts[group][:3], group))
+        other.append(references.score(texts[group[0], record.request.target_true][:3], group))
+    assert sum(own) / len(own) > sum(other) / len(other) + 0.1

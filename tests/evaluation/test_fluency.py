@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lens_rome.errors import FactError, SurfaceError
-from lens_rome.evaluation import continue_texts, fluency, ngram_entropy, perplexity, words
+from lens_rome.evaluation import continue_texts, given_texts, ngram_entropy, perplexity, words
 from lens_rome.surface import as_surface
 from tests.helpers import Case, assert_untouched
 
@@ -45,7 +45,7 @@ def test_batches_and_order_change_nothing_and_one_text_may_stand_alone(
     gpt2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = perplexity(gpt2, TEXTS)
-    monkeypatch.setattr(fluency, "_ROWS", 1)
+    monkeypatch.setattr(given_texts, "_ROWS", 1)
     assert perplexity(gpt2, TEXTS[::-1]) == pytest.approx(together, rel=1e-6)
     assert perplexity(gpt2, TEXTS[0]) == perplexity(gpt2, TEXTS[:1])
 
