@@ -17,8 +17,10 @@ from transformers import (
     GPT2Config,
     GPTJConfig,
     GPTNeoXConfig,
+    GraniteConfig,
     LlamaConfig,
     MixtralConfig,
+    Olmo2Config,
     PreTrainedConfig,
 )
 
@@ -121,6 +123,12 @@ def tiny_config(architecture: str) -> PreTrainedConfig:
             )
         case "cohere":  # scales its logits after the unembedding; bridge only
             return CohereConfig(**modern, intermediate_size=80, num_key_value_heads=2, logit_scale=0.5, **shared)
+        case "olmo2":  # norms after attention and MLP only; bridge only
+            return Olmo2Config(**modern, intermediate_size=80, num_key_value_heads=2, pad_token_id=0, **shared)
+        case "granite":  # half of what a block writes is added; bridge only
+            return GraniteConfig(
+                **modern, intermediate_size=80, num_key_value_heads=2, residual_multiplier=0.5, **shared
+            )
         case "mixtral":  # two experts a block: no single W_out; bridge only
             return MixtralConfig(**modern, intermediate_size=80, num_key_value_heads=2, num_local_experts=2, **shared)
     raise ValueError(architecture)

@@ -14,12 +14,23 @@ from jaxtyping import Bool, Float, Int
 
 from lens_rome._typing import FwdHooks, Tensor
 from lens_rome.editing.rows import Row, at_positions, stack
-from lens_rome.surface import AbstractSurface, BaseRun, Site, attached, check_finite, check_resumed, owner_hooks
+from lens_rome.surface import (
+    AbstractSurface,
+    BaseRun,
+    Site,
+    attached,
+    check_finite,
+    check_resumed,
+    largest_error,
+    owner_hooks,
+)
 
 _CALL = 4e7
 """Multiply-adds that take about as long as calling a block once more, forward and backward, does beside its work."""
 _READING = 32
 """Positions whose products with a block's weights take about as long as reading these weights from memory."""
+_PASSES = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2}
+"""Rounding, relative, of a block's output with something added."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +81,22 @@ class RowGroup:
             else:
                 base = surface.base_run(batch.tokens, batch.hooks, keep=[site])
                 values = base[site]
-                self._base, self._unchecked = base.aligned(self._lookups, _after(rows)), True
+                self._base, self._unchecked = base.aligned(self._lookups, _after(rows), site.layer), True
+                self._passes_on = site.kind != "value" or self._probe_passes(self._base)
         self.values: Float[Tensor, "row d_model"] = at_positions(values, self._lookups)
         """What is at the site at each row's lookup without δ."""
+
+    def _probe_passes(self, base: BaseRun) -> bool:
+        """Whether what is added at the site reaches the residual as it is: not where a norm stands after the MLP, or
+        a scale. Found with a probe as long as the residual, not from the architecture's name.
+        """
+        layer, at_lookup = self.site.layer, torch.zeros_like(self._lookups)
+        before, after = (base.resid[i][:, self._start :] for i in (layer, layer + 1))
+        direction = torch.randn(after[:, 0].shape, generator=torch.Generator().manual_seed(0)).to(after)
+        probe = direction * (after[:, 0].norm(dim=-1) / direction.norm(dim=-1))[:, None]
+        with attached(self.surface.model, self._adding_hook(probe, at_lookup)):
+            found = self.surface.block(base, layer, before, self._start)
+        return largest_error(found[:, 0], after[:, 0] + probe) <= _PASSES.get(self.surface.dtype, 1e-1)
 
     def _place(self) -> None:
         """Where each row is read, as flat (row, position) pairs, and whose δ it takes."""
@@ -125,11 +149,13 @@ class RowGroup:
         )
 
     def _resumed(self, deltas: Tensor) -> Tensor:
-        """Run from the edited block's output on; where a norm follows the MLP, that block again with δ inside."""
+        """Run from the edited block's output on; where δ does not pass on to it as it is, that block again with δ
+        inside.
+        """
         surface, base, layer, start = self.surface, self._base, self.site.layer, self._start
         assert base is not None
         at_lookup = torch.zeros_like(self._lookups)
-        if self.site.kind == "value" and surface.norm_after_mlp(layer):
+        if not self._passes_on:
             with attached(surface.model, self._adding_hook(deltas, at_lookup)):
                 resid = surface.block(base, layer, base.resid[layer][:, start:], start)
         else:

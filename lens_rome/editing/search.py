@@ -110,17 +110,16 @@ def _rows(surface: AbstractSurface, request: EditRequest, search: Search) -> lis
 
 
 def _batches(surface: AbstractSurface, rows: list[list[SearchRow]]) -> Iterator[list[list[SearchRow]]]:
-    """Requests one after another as many as fit; one at least."""
+    """Requests one after another as many as fit, all rows as long as the longest; one at least."""
     per_token = 3 * surface.n_layers * surface.d_model * surface.dtype.itemsize
     batch: list[list[SearchRow]] = []
-    used = 0
+    count = longest = 0
     for own in rows:
-        size = per_token * sum(len(each.row.tokens) for each in own)
-        if batch and used + size > _MEMORY:
+        count, longest = count + len(own), max(longest, *(len(each.row.tokens) for each in own))
+        if batch and per_token * count * longest > _MEMORY:
             yield batch
-            batch, used = [], 0
+            batch, count, longest = [], len(own), max(len(each.row.tokens) for each in own)
         batch.append(own)
-        used += size
     if batch:
         yield batch
 

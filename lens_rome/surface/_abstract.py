@@ -169,10 +169,6 @@ class AbstractSurface(GrowingRuns):
         weight = self.weight(layer)
         return torch.zeros_like(weight[0]) if bias is None else bias.detach()
 
-    def norm_after_mlp(self, layer: int) -> bool:
-        """Whether a norm stands between the output of `W_out` and the residual (Gemma-2 kind)."""
-        return hasattr(self.model.blocks[layer], "ln2_post")
-
     def matrix_hooks(self, layer: int, name: str) -> MatrixHooks:
         """Hook points before and after one of `HOOKED_MATRICES` in a block.
 

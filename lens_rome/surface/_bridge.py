@@ -46,29 +46,41 @@ class _EarlierPositions(DynamicCache):
         return 0 if self.earlier[0] is None else self.earlier[0].shape[-2]
 
 
+class _ItsCache:
+    """Stands where a recorded call had the cache."""
+
+
 @dataclass(frozen=True)
 class _BlockCall:
-    """The arguments that the model gave one of its blocks, for a few rows that stand for all."""
+    """The arguments that the model gave one of its blocks, for a few rows that stand for all; without residual and
+    cache, which are others in every run.
+    """
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    rows: int
+
+    @classmethod
+    def of(cls, args: tuple[Any, ...], kwargs: dict[str, Any], rows: int) -> "_BlockCall":
+        """The call without what is to be replaced."""
+        own = tuple(_without_cache(value) for value in args)
+        named = {name: _without_cache(value) for name, value in kwargs.items()}
+        return cls((None, *own[1:]), named, rows) if own else cls((), {**named, "hidden_states": None}, rows)
 
     def with_rows(
         self, resid: Residual, cache: Cache, like: Int[Tensor, " row"] | None
     ) -> tuple[list[Any], dict[str, Any]]:
-        """The same call for other rows: residual and cache replaced, row `i` treated as the recorded row `like[i]`
+        """The same call for other rows: residual and cache filled in, row `i` treated as the recorded row `like[i]`
         was; None if only one was recorded.
         """
-        recorded = 1 if like is None else int(like.max()) + 1
 
         def adapt(value: Any) -> Any:
-            if isinstance(value, Cache):
+            if isinstance(value, _ItsCache):
                 return cache
             if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == 1:
                 return value.expand(resid.shape[0], *value.shape[1:])
-            if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == recorded:
-                assert like is not None
-                return value[like.to(value.device)]
+            if isinstance(value, torch.Tensor) and value.ndim > 1 and value.shape[0] == self.rows and like is not None:
+                return value[like]
             if isinstance(value, tuple):
                 return tuple(adapt(item) for item in value)
             return value
@@ -82,6 +94,12 @@ class _BlockCall:
         else:
             kwargs["hidden_states"] = resid
         return args, kwargs
+
+
+def _without_cache(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_without_cache(item) for item in value)
+    return _ItsCache() if isinstance(value, Cache) else value
 
 
 # The bridge's names for the parts of an MLP that come before the activation function.
@@ -151,12 +169,9 @@ class BridgeSurface(AbstractSurface):
     def block(self, base: BaseRun, layer: int, resid: Residual, start: int) -> Residual:
         repeats = resid.shape[0] // base.batch
         keys, values = (self._earlier(kept, layer, start, repeats) for kept in (base.keys, base.values))
-        if base.padding is None:
-            paddings, like = [0], None
-        else:
-            distinct, like = base.padding.unique(return_inverse=True)
-            paddings, like = distinct.tolist(), like.repeat(repeats)
-        call = self._block_calls(base.n_positions, start, tuple(paddings))[layer]
+        paddings, which = base.paddings
+        call = self._block_calls(base.n_positions, start, paddings)[layer]
+        like = None if which is None else which.repeat(repeats)
         return self._call(layer, call, resid, _EarlierPositions(keys, values), like)
 
     def _earlier(self, kept: tuple[Tensor, ...], layer: int, start: int, repeats: int) -> Tensor | None:
@@ -191,7 +206,7 @@ class BridgeSurface(AbstractSurface):
         calls: list[_BlockCall] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            calls.append(_BlockCall(args, dict(kwargs)))
+            calls.append(_BlockCall.of(args, kwargs, len(paddings)))
 
         record.__module__ = __name__
         handles = [block.register_forward_pre_hook(record, with_kwargs=True) for block in self.model.blocks]

@@ -1,7 +1,7 @@
 """What a run leaves behind so that later runs can start in the middle of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Int
@@ -28,7 +28,7 @@ class BaseRun:
     position_dim: int = 1
     """Dimension of positions in keys and values."""
     padding: Int[Tensor, " batch"] | None = None
-    """Positions at the beginning of each row that stand for nothing; None where there are none."""
+    """Positions at the beginning of each row that stand for nothing, on the CPU; None where there are none."""
 
     @property
     def batch(self) -> int:
@@ -42,47 +42,67 @@ class BaseRun:
 
     def select(self, rows: Int[Tensor, " row"]) -> "BaseRun":
         """The run of some of its rows; copies."""
-        padding = None if self.padding is None else self.padding[rows.to(self.padding.device)]
-        return self._map(lambda tensor, _: tensor[rows.to(tensor.device)], padding)
 
-    def aligned(self, starts: Int[Tensor, " batch"], after: int) -> "BaseRun":
+        def of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return tuple(tensor[rows.to(tensor.device)] for tensor in tensors)
+
+        return replace(
+            self,
+            tokens=of((self.tokens,))[0],
+            resid=of(self.resid),
+            keys=of(self.keys),
+            values=of(self.values),
+            kept=dict(zip(self.kept, of(tuple(self.kept.values())), strict=True)),
+            padding=None if self.padding is None else self.padding[rows.cpu()],
+        )
+
+    def aligned(self, starts: Int[Tensor, " batch"], after: int, first: int = 0) -> "BaseRun":
         """The run with every row moved to the right until the rows' positions `starts` are one, so that rows which
-        change from different positions on resume together.
+        change from different positions on resume together, at block `first` or later.
 
         Of each row the `after` positions from its start on are left, and all before. What is moved in stands for
         nothing: on the left `padding` says so, and on the right, where a row has no more positions, its last one is
-        repeated. Copies.
+        repeated. Copies what such runs need: keys and values before the start, nothing of the blocks below `first`.
         """
-        start, device = int(starts.max()), self.tokens.device
-        moved = (start - starts).to(device)
-        source = (torch.arange(start + after, device=device) - moved[:, None]).clamp(0, self.n_positions - 1)
+        start = int(starts.max())
+        moved, total = (start - starts).cpu(), start + after
+        source = (torch.arange(total) - moved[:, None]).clamp(0, self.n_positions - 1)
 
-        def move(tensor: Tensor, dim: int) -> Tensor:
-            rows, at = torch.arange(len(source), device=tensor.device)[:, None], source.to(tensor.device)
+        def move(tensor: Tensor, dim: int, length: int) -> Tensor:
+            rows, at = torch.arange(len(source))[:, None].to(tensor.device), source[:, :length].to(tensor.device)
             return tensor.movedim(dim, 1)[rows, at].movedim(1, dim)
 
-        return self._map(move, moved if bool(moved.any()) else None)
+        def of(tensors: tuple[Tensor, ...], dim: int, length: int) -> tuple[Tensor, ...]:
+            return tuple(move(tensor, dim, length if i >= first else 0) for i, tensor in enumerate(tensors))
+
+        return replace(
+            self,
+            tokens=move(self.tokens, 1, total),
+            resid=of(self.resid, 1, total),
+            keys=of(self.keys, self.position_dim, start),
+            values=of(self.values, self.position_dim, start),
+            kept={site: move(tensor, 1, total) for site, tensor in self.kept.items()},
+            padding=moved if bool(moved.any()) else None,
+        )
 
     def attended(self, length: int, repeats: int) -> Int[Tensor, "row pos"] | None:
         """1 for each of the first `length` positions that stands for something, 0 for padding, each row `repeats`
         times; None without padding.
         """
-        if self.padding is None:
-            return None
-        positions = torch.arange(length, device=self.padding.device)
-        return (positions >= self.padding[:, None]).long().repeat(repeats, 1)
+        return None if self.padding is None else self._mask[:, :length].repeat(repeats, 1)
 
-    def _map(self, change: Callable[[Tensor, int], Tensor], padding: Int[Tensor, " other_batch"] | None) -> "BaseRun":
-        """`change(tensor, dimension of positions)` of everything that is kept, and the padding that it then has."""
-        return replace(
-            self,
-            padding=padding,
-            tokens=change(self.tokens, 1),
-            resid=tuple(change(tensor, 1) for tensor in self.resid),
-            keys=tuple(change(tensor, self.position_dim) for tensor in self.keys),
-            values=tuple(change(tensor, self.position_dim) for tensor in self.values),
-            kept={site: change(tensor, 1) for site, tensor in self.kept.items()},
-        )
+    @cached_property
+    def _mask(self) -> Int[Tensor, "batch pos"]:
+        assert self.padding is not None
+        return (torch.arange(self.n_positions) >= self.padding[:, None]).long().to(self.tokens.device)
+
+    @cached_property
+    def paddings(self) -> tuple[tuple[int, ...], Int[Tensor, " batch"] | None]:
+        """The different numbers of padded positions, and which of them each row has; None where there is but one."""
+        if self.padding is None:
+            return (0,), None
+        distinct, which = self.padding.unique(return_inverse=True)
+        return tuple(distinct.tolist()), which.to(self.tokens.device)
 
     def __getitem__(self, site: Site) -> Tensor:
         return self.kept[site]

@@ -1,6 +1,7 @@
 """From a model to its surface, with everything refused that later code could not be right about."""
 
 import torch
+from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
 from lens_rome.errors import SurfaceError
@@ -54,16 +55,25 @@ def check_logits(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> Non
         )
 
 
-def check_resumed(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> None:
+def check_resumed(surface: AbstractSurface, resumed: Float[Tensor, "row d"], full: Float[Tensor, "row d"]) -> None:
     """Raise `SurfaceError` if residuals of a resumed run are not finite, or not those of the run that it continues."""
     check_finite(surface, resumed)
-    error = (resumed - full).norm() / full.norm().clamp_min(1e-12)
-    if not error <= _LAYER_TOLERANCE.get(surface.dtype, 1e-1):
+    error = largest_error(resumed, full)
+    if not error <= _RESUMED_TOLERANCE.get(surface.dtype, 5e-2):
         raise SurfaceError(
-            f"a run of this model that resumes in the middle differs by {float(error):.1e} (relative) from a whole "
-            "one: its attention uses positions or masks in a way that lens_rome does not know of."
+            f"a run of this model that resumes in the middle differs by {error:.1e} (relative) from a whole one: its "
+            "attention uses positions or masks in a way that lens_rome does not know of."
         )
 
+
+def largest_error(found: Float[Tensor, "row d"], expected: Float[Tensor, "row d"]) -> float:
+    """Of all rows, relative: a mean over rows would hide one that is wrong."""
+    return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1).clamp_min(1e-12)).max())
+
+
+# Largest relative difference of a row between a resumed run and a whole one, by precision of the weights. Some
+# surfaces of double precision compute in single inside.
+_RESUMED_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 # Largest relative difference between key @ W_out + b_out and what the model computes, by precision of the weights.
 _LAYER_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
