@@ -30,7 +30,7 @@ AGAIN = EditRequest("Steve Jobs", "The founder was {} of", "Spanish", "English",
 TWICE = [FIRST, BETWEEN, AGAIN]
 PAIR = r"requests 0 \(Steve Jobs was .*\) and 2 \(The founder was Steve Jobs .*\) are of the same fact"
 
-SPREAD = {"value": ValueSettings(steps=2), "contexts": CONTEXTS}
+SPREAD: dict[str, Any] = {"value": ValueSettings(steps=2), "contexts": CONTEXTS}
 EXACT = [ROME(1, **SPREAD), ROME(1, bare=True, **SPREAD), RROME(1, **SPREAD), EMMET((1,), **SPREAD)]
 LOOSE = {
     "writes about their average": [
