@@ -1,13 +1,13 @@
 """Every editor on the atlas's own records: scores as the papers print them, seconds of CPU
 an edit, size of the change.
 
-    python benchmarks/atlas_editors.py                                  # 200 records; the table of docs/editors.md
+    python benchmarks/atlas_editors.py --learned FOLDER                 # 200 records; the table of docs/editors.md
     python benchmarks/atlas_editors.py --records 40 --editors MEMIT,FT
-    python benchmarks/atlas_editors.py --mend mend.safetensors --ke ke.safetensors
 
 Records are a seeded sample of the evaluation split (no trained editor has seen their subjects). Each edit is made for
 and scored on the unedited model. The change of an edit is its Frobenius norm over all parameters it touches, in per
-cent of theirs. Trained editors come from the files that `python -m lens_rome.atlas.learned` writes.
+cent of theirs. With `--learned` MEND and KE come from FOLDER; where it lacks one, it is trained first, as
+`python -m lens_rome.atlas.learned` does (minutes).
 """
 
 import argparse
@@ -15,14 +15,21 @@ import random
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import lens_rome as lr
+from lens_rome.atlas import learned
 from lens_rome.editing import TrainedKnowledgeEditor, TrainedMEND
 from lens_rome.editing.presets import EDITORS
+from lens_rome.errors import EditError
 
 TOGETHER = 32
+AS_CODED = "EMMET as coded (w 1000, ε 0.1)"
+"""Published weight and ridge. For a single request the code adds no ridge, so this row should equal EMMET's."""
+TRAINED = {"MEND": TrainedMEND, "KE": TrainedKnowledgeEditor}
 
 
 def relative_norm(edit: lr.Edit) -> float:
@@ -64,35 +71,32 @@ def attempts(
     try:
         yield from editor.edit_each(model, requests, moments=moments)
         return
-    except lr.errors.EditError:
+    except EditError:
         pass
     for request in requests:
         try:
             yield editor.edit(model, request, moments=moments)
-        except lr.errors.EditError:
+        except EditError:
             yield None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=200)
-    parser.add_argument("--editors", default=",".join(EDITORS))
-    parser.add_argument("--mend", help="file of a trained MEND")
-    parser.add_argument("--ke", help="file of a trained KnowledgeEditor")
+    parser.add_argument("--editors", help="presets by commas, and EMMET as coded; all by default")
+    parser.add_argument("--learned", type=Path, metavar="FOLDER", help="add MEND and KE, from files there or trained")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="2 records, MEMIT and FT+L")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     model, world = lr.load_atlas()
     split = set(world.split("evaluation"))
     pool = [record for record in world.records if record.request.subject in split]
     records = random.Random(options.seed).sample(pool, 2 if options.quick else min(options.records, len(pool)))
-    names = ["MEMIT", "FT+L"] if options.quick else options.editors.split(",")
-    editors = {name: lr.preset(name, "atlas") for name in names if name}
-    if options.mend:
-        editors["MEND"] = TrainedMEND.load(options.mend)
-    if options.ke:
-        editors["KE"] = TrainedKnowledgeEditor.load(options.ke)
+    every = [*EDITORS, "EMMET as coded"] if options.editors is None else options.editors.split(",")
+    editors = dict(map(chosen, filter(None, ["MEMIT", "FT+L"] if options.quick else every)))
+    if options.learned:
+        editors |= {name: trained(options.learned, name, model, world) for name in TRAINED}
     moments = world.moments
     print(f"{len(records)} of {len(pool)} records of the evaluation split\n")
     print("| editor | S | ES | PS | NS | CPU seconds an edit | change of the weights |")
@@ -102,6 +106,22 @@ def main() -> None:
         row = measured(model, editor, records, moments)
         note = f" ({row['refused']} refused)" if row["refused"] else ""
         print(f"| {name}{note} | {cells(row['report'])} | {row['seconds']:.2f} | {row['norm']:.1f} % |", flush=True)
+
+
+def chosen(name: str) -> tuple[str, Any]:
+    """The row's name and the editor."""
+    if name == "EMMET as coded":
+        return AS_CODED, replace(lr.preset("EMMET", "atlas"), weight=1000.0, ridge=0.1)
+    return name, lr.preset(name, "atlas")
+
+
+def trained(folder: Path, name: str, model: Any, world: Any) -> Any:
+    """The trained editor of the folder; trained into it where there is none."""
+    path = folder / f"{name}.safetensors"
+    if path.is_file():
+        return TRAINED[name].load(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return learned.train_into(path, world, model, learned.EDITORS[name])
 
 
 def cells(report: lr.EvalReport) -> str:

@@ -14,17 +14,23 @@ import argparse
 import random
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from _machine import multiply_adds_per_second, random_gpt2, seconds
 
 import lens_rome as lr
+from lens_rome.atlas.bundled import load_atlas_model
+from lens_rome.atlas.world import World
 from lens_rome.editing.rows import prompt_rows, stack, target_rows
 from lens_rome.editing.search import Search, find_values
+from lens_rome.facts import sample_contexts
 from lens_rome.surface import Site, as_surface, frozen_parameters
+from lens_rome.surface.load import HookedTransformer
 
 SHAPES = {
+    "tiny": (4, 64, 4, 2048),
     "small": (12, 768, 12, 50257),
     "medium": (24, 1024, 16, 50257),
     "xl": (48, 1600, 25, 50257),
@@ -113,36 +119,59 @@ def together(model, world, name: str, n: int, title: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the median counts")
-    parser.add_argument("--shapes", default="small,medium,atlas", help=f"any of {', '.join(SHAPES)} and atlas")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--surfaces", help="hooked, bridge or both; all there are by default")
-    options = parser.parse_args()
-    repeats = 1 if options.quick else options.repeats
+    options = asked()
     settings = lr.ValueSettings(steps=3 if options.quick else 20, stop_loss=0.0)
     warnings.simplefilter("ignore")
-    there = ["bridge"] if lr.surface.load.HookedTransformer is None else ["hooked", "bridge"]
-    surfaces = options.surfaces.split(",") if options.surfaces else there
-    model, world = lr.load_atlas(surfaces[0])
-    contexts = lr.facts.sample_contexts(as_surface(model))
-    shapes = {"tiny": (4, 64, 4, 2048)} if options.quick else {name: SHAPES[name] for name in named(options.shapes)}
-    for name, shape in shapes.items():
+    device, world = options.device, World()
+    contexts = sample_contexts(as_surface(load_atlas_model(options.surfaces[0], device=device)))
+    for name in (each for each in options.shapes if each != "atlas"):
+        shape = SHAPES[name]
         layer = lr.preset("ROME", f"gpt2-{name}").layer if name in ("medium", "xl") else shape[0] // 3
-        for surface in surfaces:
-            model = random_gpt2(*shape, surface, options.device)
-            compare(model, layer, contexts, f"GPT-2 {name}'s shape", settings, repeats)
-    for surface in surfaces[:1] if options.quick else surfaces if "atlas" in options.shapes else []:
-        model, world = lr.load_atlas(surface)
-        compare(model, lr.preset("ROME", "atlas").layer, contexts, "atlas", settings, repeats)
+        for surface in options.surfaces:
+            model = random_gpt2(*shape, surface, device)
+            compare(model, layer, contexts, f"GPT-2 {name}'s shape", settings, options.repeats)
+    there = options.surfaces[:1] if options.quick else options.surfaces
+    for surface in there if "atlas" in options.shapes else []:
+        model = load_atlas_model(surface, device=device)
+        compare(model, lr.preset("ROME", "atlas").layer, contexts, "atlas", settings, options.repeats)
         together(model, world, "ROME", 2 if options.quick else 64, "atlas")
         together(model, world, "MEMIT", 2 if options.quick else 200, "atlas")
 
 
-def named(shapes: str) -> list[str]:
-    """The shapes asked for, beside the atlas."""
-    return [name for name in shapes.split(",") if name != "atlas"]
+def asked() -> argparse.Namespace:
+    """The options. Quick means less of everything, and other defaults; shapes and repeats that are given hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    there = ["bridge"] if HookedTransformer is None else ["hooked", "bridge"]
+    shapes = listed(*SHAPES, "atlas")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="3 steps, 2 requests, the atlas on the first surface; --shapes tiny,atlas --repeats 1 unless given",
+    )
+    parser.add_argument("--repeats", type=int, help="timings of each, of which the median counts; 3 by default")
+    parser.add_argument(
+        "--shapes", type=shapes, help=f"of {', '.join([*SHAPES, 'atlas'])}; small,medium,atlas by default"
+    )
+    parser.add_argument("--device", default="cpu", help="of all models, the atlas as well")
+    parser.add_argument("--surfaces", type=listed(*there), help=f"of {', '.join(there)}; all by default")
+    options = parser.parse_args()
+    options.repeats = options.repeats or (1 if options.quick else 3)
+    options.shapes = options.shapes or (["tiny", "atlas"] if options.quick else ["small", "medium", "atlas"])
+    options.surfaces = options.surfaces or there
+    return options
+
+
+def listed(*known: str) -> Callable[[str], list[str]]:
+    """What argparse makes of names by commas."""
+
+    def read(text: str) -> list[str]:
+        names = text.split(",")
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown {', '.join(map(repr, unknown))}; choose of {', '.join(known)}")
+        return names
+
+    return read
 
 
 if __name__ == "__main__":

@@ -119,6 +119,17 @@ def train(
     )
 
 
+def train_into(
+    path: Path, world: World, model: Any, editor: MEND | KnowledgeEditor
+) -> TrainedMEND | TrainedKnowledgeEditor:
+    """The editor, trained on the atlas and saved. What a killed call left beside `path` is continued."""
+    checkpoint = path.with_suffix(".checkpoint")
+    trained = train(world, model, editor, checkpoint)
+    trained.save(path)
+    checkpoint.unlink()
+    return trained
+
+
 def score(
     model: Any, trained: TrainedMEND | TrainedKnowledgeEditor, records: Sequence[EvalRecord]
 ) -> tuple[EvalReport, EvalReport]:
@@ -140,10 +151,8 @@ def main() -> None:
     chosen |= {"layers": tuple(given.layers)} if given.layers else {}
     editor = replace(EDITORS[given.editor], **chosen)
     (model, world), busy = load_atlas(), time.process_time()
-    trained = train(world, model, editor, given.out.with_suffix(".checkpoint"))
+    trained = train_into(given.out, world, model, editor)
     busy = time.process_time() - busy
-    trained.save(given.out)
-    given.out.with_suffix(".checkpoint").unlink()
     reports = score(model, trained, evaluation_records(world, given.records))
     Console().print(table(reports), trained, sep="\n", highlight=False)
     told = {

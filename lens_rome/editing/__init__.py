@@ -31,6 +31,7 @@ from lens_rome.editing.problems import FactErasure as FactErasure
 from lens_rome.editing.problems import FactForcing as FactForcing
 from lens_rome.editing.problems import TracingReversal as TracingReversal
 from lens_rome.editing.problems import editing_problems as editing_problems
+from lens_rome.editing.requests import SameFactWarning as SameFactWarning
 from lens_rome.editing.rome import ROME as ROME
 from lens_rome.editing.rome import RROME as RROME
 from lens_rome.editing.rome import DisablingEditWarning as DisablingEditWarning
@@ -39,6 +40,5 @@ from lens_rome.editing.scores import erasure_score as erasure_score
 from lens_rome.editing.scores import neighborhood_score as neighborhood_score
 from lens_rome.editing.scores import rewrite_score as rewrite_score
 from lens_rome.editing.search import compute_value as compute_value
-from lens_rome.editing.spread import SameFactWarning as SameFactWarning
 from lens_rome.editing.value import Value as Value
 from lens_rome.editing.value import ValueSettings as ValueSettings

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from lens_rome._typing import Model
 from lens_rome.editing.edit import Edit
-from lens_rome.editing.requests import as_requests
+from lens_rome.editing.requests import as_requests, warn_of_same_fact
 from lens_rome.editing.rome import Moments
 from lens_rome.editing.rows import Row, target_rows
 from lens_rome.editing.search import differentiable
@@ -82,7 +82,7 @@ class FineTune(TuningSettings):
 
         Args:
             model: in evaluation mode.
-            requests: one or several.
+            requests: one or several. Two of the same fact are fitted against each other, with a `SameFactWarning`.
             moments: not used; every editor takes them.
 
         Raises:
@@ -91,6 +91,7 @@ class FineTune(TuningSettings):
         """
         wanted, surface = as_requests(requests), as_surface(model)
         self._check(surface)
+        warn_of_same_fact(wanted, self.name, "fits one against the other")
         with differentiable(surface):
             return self._fitted(surface, wanted, self._rows(surface, wanted))
 

@@ -19,7 +19,7 @@ from lens_rome.editing.attribution import AttributionSettings, answer_ids
 from lens_rome.editing.delta import LowRankDelta, Place
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.neuron_sets import NeuronSets, find_sets, shared_by
-from lens_rome.editing.requests import as_requests, chain, target_probabilities
+from lens_rome.editing.requests import as_requests, chain, target_probabilities, warn_of_same_fact
 from lens_rome.editing.rome import DisablingEditWarning, Moments
 from lens_rome.editing.rows import check_context_lengths, check_contexts
 from lens_rome.editing.search import differentiable
@@ -115,7 +115,8 @@ class KnowledgeNeurons:
 
         Args:
             model: in evaluation mode.
-            requests: one or several.
+            requests: one or several. Of two of the same fact the second is written over the first, with a
+                `SameFactWarning`.
             moments: not used.
 
         Raises:
@@ -123,6 +124,7 @@ class KnowledgeNeurons:
             SurfaceError, FactError: unsupported model, unusable request.
         """
         wanted, surface = as_requests(requests), as_surface(model)
+        warn_of_same_fact(wanted, self.name, "writes the second over the first")
         with differentiable(surface):
             plan = _Plan.make(self, surface, wanted)
             total = self._one(plan, wanted[0])

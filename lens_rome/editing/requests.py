@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Sequence
 
 from lens_rome._typing import Model
+from lens_rome._warnings import warn_caller
 from lens_rome.editing.edit import Edit
 from lens_rome.editing.objective import Objective
 from lens_rome.editing.rows import target_rows
 from lens_rome.editing.target_batch import target_probs
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, SingularSystemError
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.surface import AbstractSurface
+
+
+class SameFactWarning(UserWarning):
+    """Two requests of one edit ask something of the same fact."""
 
 
 def as_requests(requests: object) -> list[EditRequest]:
@@ -40,6 +45,36 @@ def same_fact(requests: Sequence[EditRequest]) -> tuple[int, int] | None:
         if first != i:
             return first, i
     return None
+
+
+def name_pair(requests: Sequence[EditRequest], pair: tuple[int, int]) -> str:
+    """How messages name two requests of the same fact."""
+    first, second = pair
+    return f"requests {first} ({requests[first]}) and {second} ({requests[second]}) are of the same fact"
+
+
+def refuse_same_fact(requests: Sequence[EditRequest], editor: str, instead: str) -> None:
+    """For editors that write exactly.
+
+    Args:
+        requests: of one joint edit.
+        editor: what the method is called.
+        instead: what to do other than to keep one of the two.
+
+    Raises:
+        SingularSystemError: two requests are of the same fact; it names them.
+    """
+    pair = same_fact(requests)
+    if pair is not None:
+        told = f"{name_pair(requests, pair)}, so {editor} cannot write both exactly. Keep one of them, or {instead}."
+        raise SingularSystemError(told, pair)
+
+
+def warn_of_same_fact(requests: Sequence[EditRequest], editor: str, outcome: str) -> None:
+    """A `SameFactWarning` for editors that give each request what they can; `outcome` is what becomes of the two."""
+    pair = same_fact(requests)
+    if pair is not None:
+        warn_caller(f"{name_pair(requests, pair)}; {editor} {outcome}. Keep one of them.", SameFactWarning)
 
 
 def target_probabilities(

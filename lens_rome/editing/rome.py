@@ -20,7 +20,7 @@ from lens_rome.editing.edit import Edit
 from lens_rome.editing.key import KeyValues, read_keys
 from lens_rome.editing.metric import InverseMoment, Metric, with_memory
 from lens_rome.editing.objective import Objective
-from lens_rome.editing.requests import as_requests, chain, target_probabilities
+from lens_rome.editing.requests import as_requests, chain, refuse_same_fact, target_probabilities
 from lens_rome.editing.rows import check_context_lengths, check_contexts, check_lookup, prompt_rows
 from lens_rome.editing.search import Search, differentiable, find_values
 from lens_rome.editing.value import Value, ValueSettings
@@ -88,14 +88,16 @@ class _RankOneEditor:
 
         Args:
             model: in evaluation mode.
-            requests: one or several.
+            requests: one or several, each of another fact.
             moments: second moments that hold the edited layer, or `"identity"` to edit without.
 
         Raises:
             MomentError: no moment, or one of another model, layer or BOS setting.
+            SingularSystemError: two requests of the same fact, of which the second would undo the first.
             SurfaceError, FactError, EditError: unsupported model, unusable request, failed optimisation.
         """
         wanted, surface = as_requests(requests), as_surface(model)
+        refuse_same_fact(wanted, self.name, "make the second edit on the model with the first in it")
         with differentiable(surface):
             plan = _Plan.make(self, surface, moments)
             (total,) = self._several(plan, wanted[:1])

@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 
 from lens_rome._typing import Model, Tensor
-from lens_rome._warnings import warn_caller
 from lens_rome.editing.closed_form import closed_form, written_fraction
 from lens_rome.editing.delta import Delta, LowRankDelta, Place
 from lens_rome.editing.edit import Edit
@@ -22,7 +21,7 @@ from lens_rome.editing.hooks import hooks_of
 from lens_rome.editing.key import read_at_lookups
 from lens_rome.editing.metric import Metric, with_memory
 from lens_rome.editing.objective import Objective
-from lens_rome.editing.requests import as_requests, same_fact, target_probabilities
+from lens_rome.editing.requests import as_requests, refuse_same_fact, target_probabilities, warn_of_same_fact
 from lens_rome.editing.rows import Row, check_contexts, check_lookup, check_starts, prompt_rows
 from lens_rome.editing.search import Search, differentiable, find_values
 from lens_rome.editing.value import Value, ValueSettings
@@ -33,10 +32,6 @@ from lens_rome.moments import SecondMoment, SecondMoments, moment_for
 from lens_rome.surface import AbstractSurface, Site, as_surface, attached, check_layer
 
 Moments = SecondMoments | SecondMoment | str | None
-
-
-class SameFactWarning(UserWarning):
-    """Two requests of one edit ask something of the same fact."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +119,10 @@ class SpreadEditor(ABC):
             return [_write(plan, [request], [value]) for request, value in zip(wanted, values, strict=True)]
 
     def _check_same(self, requests: Sequence[EditRequest]) -> None:
-        pair = same_fact(requests)
-        if pair is None:
-            return
-        told = f"requests {pair[0]} ({requests[pair[0]]}) and {pair[1]} ({requests[pair[1]]}) are of the same fact"
         if self.slack(len(requests)) == 0:
-            raise SingularSystemError(
-                f"{told}, so {self.name} cannot write both exactly. Keep one of them, or give slack > 0.", pair
-            )
-        warn_caller(f"{told}; {self.name} writes about their average. Keep one of them.", SameFactWarning)
+            refuse_same_fact(requests, self.name, "give slack > 0")
+        else:
+            warn_of_same_fact(requests, self.name, "writes about their average")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lens_rome.editing.requests import same_fact
+from lens_rome.editing.requests import name_pair, same_fact
 from lens_rome.errors import EditError, FactError, SurfaceError
 from lens_rome.facts import EditRequest, answer_tokens, tokenize_prompt
 from lens_rome.moments import SecondMoment, SecondMoments
@@ -43,8 +43,5 @@ def check_requests(surface: AbstractSurface, requests: Sequence[EditRequest], ba
     for start in range(0, len(requests), batch):
         pair = same_fact(requests[start : start + batch])
         if pair is not None:
-            first, second = (start + index for index in pair)
-            raise EditError(
-                f"requests {first} ({requests[first]}) and {second} ({requests[second]}) are of the same fact and in "
-                "one step. Keep one of them, or choose a smaller batch."
-            )
+            told = name_pair(requests, (start + pair[0], start + pair[1]))
+            raise EditError(f"{told} and in one step. Keep one of them, or choose a smaller batch.")

@@ -176,3 +176,28 @@ def test_a_failed_edit_leaves_nothing_behind(run: Run, file: str, tmp_path: Path
     assert result.exit_code == 1
     assert "layer 9 does not exist" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == [file]
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "told"),
+    [
+        (("--editor", "ROME", "--layer", "1"), 1, "lens-rome: error: {}, so ROME cannot write both exactly. Keep one"),
+        (
+            ("--editor", "FT", "--set", "layers=1", "--set", "steps=2", "--preset", "gpt2-xl"),
+            0,
+            "lens-rome: warning: {}; FT fits one against the other. Keep one of them.",
+        ),
+    ],
+    ids=["ROME", "FT"],
+)
+def test_one_fact_twice_is_named_in_one_line(
+    run: Run, tmp_path: Path, settings: tuple[str, ...], code: int, told: str
+) -> None:
+    again = {**REQUESTS[0], "target_new": "O"}
+    (tmp_path / "twice.json").write_text(json.dumps([*REQUESTS, again]), encoding="utf-8")
+    result = run("edit", *settings, *ON, "--requests", "twice.json")
+    assert result.exit_code == code, result.output
+    prompt = "The Eiffel Tower is in the city"
+    pair = f"requests 0 ({prompt} → E) and 2 ({prompt} → O) are of the same fact"
+    assert result.stderr.count(pair) == 1
+    assert told.format(pair) in " ".join(result.stderr.split())

@@ -110,6 +110,7 @@ def test_embeddings_change_in_the_rows_of_the_subjects_tokens_alone(raw_model: A
         assert found["prob_after"] > found["prob_before"]
 
 
+@pytest.mark.filterwarnings("ignore::lens_rome.editing.SameFactWarning")
 def test_a_request_twice_is_a_request_once_where_the_mean_is_minimised(gpt2: Any) -> None:
     # The mean of two equal gradients is rounded apart from one.
     assert_same_change(QUICK.edit(gpt2, [REQUEST, REQUEST]), QUICK.edit(gpt2, REQUEST), atol=1e-11)

@@ -115,7 +115,7 @@ def test_making_an_edit_leaves_the_model_alone(raw_model: Any) -> None:
 
 
 def test_a_failed_edit_leaves_the_model_alone(gpt2: Any) -> None:
-    unknown = EditRequest("Steve Jobs", "{} was the founder of", "E")
+    unknown = EditRequest("Danielle Darrieux", "{} was the founder of", "E")
     with assert_untouched(gpt2), pytest.raises(EditError, match="target_true is empty"):
         quick().edit(gpt2, [REQUEST, unknown])
 

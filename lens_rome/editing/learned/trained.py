@@ -19,7 +19,7 @@ from lens_rome.editing.learned.network import Structure
 from lens_rome.editing.learned.probe import difference, probe_of
 from lens_rome.editing.learned.rows import TargetRows, token_pair
 from lens_rome.editing.learned.state import part_of
-from lens_rome.editing.requests import as_requests
+from lens_rome.editing.requests import as_requests, warn_of_same_fact
 from lens_rome.editing.rome import Moments
 from lens_rome.editing.search import differentiable
 from lens_rome.errors import EditMismatchError, FileFormatError
@@ -73,7 +73,7 @@ class TrainedEditor:
 
         Args:
             model: the one that the editor was trained on, with or without edits of its MLPs in it.
-            requests: one or several.
+            requests: one or several. The changes of two of the same fact add up like any, with a `SameFactWarning`.
             moments: not needed; taken since all editors take it.
 
         Raises:
@@ -81,6 +81,7 @@ class TrainedEditor:
             SurfaceError, FactError, EditError: unsupported model, unusable request.
         """
         wanted = as_requests(requests)
+        warn_of_same_fact(wanted, self.name, "adds up what each would get alone")
         parts = self._parts(model, wanted)
         deltas: dict[Place, Delta] = dict(parts[0][0])
         for more, _ in parts[1:]:

@@ -37,6 +37,7 @@ from tests.oracles.learned import nll_by_loop
 Make = Callable[[Any], Any]
 MAKERS = {"MEND": quick_mend, "KE": quick_ke}
 REQUESTS = [REQUEST, OTHER_REQUEST]
+THIRD = replace(REQUEST, subject="Danielle Darrieux")
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +104,9 @@ def test_more_requests_than_one_pass_holds_are_all_edited(
 ) -> None:
     from lens_rome.editing.learned import trained as module
 
-    whole = trained.edit(gpt2, [*REQUESTS, REQUEST])
+    whole = trained.edit(gpt2, [*REQUESTS, THIRD])
     monkeypatch.setattr(module, "_BATCH", 2)
-    assert_same_edit(whole, trained.edit(gpt2, [*REQUESTS, REQUEST]), 1e-10)
+    assert_same_edit(whole, trained.edit(gpt2, [*REQUESTS, THIRD]), 1e-10)
 
 
 def test_an_edit_does_not_depend_on_earlier_edits_by_the_same_editor(trained: Any, gpt2: Any) -> None:
