@@ -31,7 +31,7 @@ REFERENCES = References.of(
         }
     )
 )
-ALL = {"before": True, "texts": SETTINGS, "references": REFERENCES, "essence": True}
+ALL: dict[str, Any] = {"before": True, "texts": SETTINGS, "references": REFERENCES, "essence": True}
 
 
 def edits_of(model: Any) -> dict[int, Edit]:
@@ -85,7 +85,7 @@ def test_how_many_are_written_together_changes_nothing(
 
 def test_hooks_and_weights_write_the_same_texts(raw_model: Any) -> None:
     edit = several_layers(raw_model, 7)
-    asked = {"before": True, "texts": SETTINGS}
+    asked: dict[str, Any] = {"before": True, "texts": SETTINGS}
     hooks, weights = (evaluate(raw_model, RECORDS, edit, weights=each, **asked) for each in (False, True))
     assert hooks.texts == weights.texts
     assert [row.case_id for row in hooks.texts] == [11, 13]  # nothing is written for a record without a prompt
@@ -120,6 +120,7 @@ def test_a_report_has_every_score_of_the_papers_table(gpt2: Any) -> None:
     found = report.summary()
     wanted = ("ES", "EM", "PS", "PM", "NS", "NM", "GE", "RS")
     assert found.keys() >= {*wanted, "Ess", *(f"{name} before" for name in wanted)}
+    assert {(row.case_id, row.relation) for row in report.scores} == {(11, "P0"), (12, "P1"), (13, "P2")}
     assert report.breakdown()["P0"].case_ids == (11,)
 
 
@@ -164,7 +165,8 @@ def test_edits_made_with_either_setting_of_bos_are_scored_so(gpt2: Any) -> None:
 
 
 def test_what_is_asked_of_texts_without_settings_is_refused(gpt2: Any) -> None:
-    for asked in ({"references": REFERENCES}, {"essence": True}):
+    asks: list[dict[str, Any]] = [{"references": REFERENCES}, {"essence": True}]
+    for asked in asks:
         with pytest.raises(EditError, match=r"say how they are written: texts=TextSettings\(\)"):
             evaluate(gpt2, RECORDS, **asked)
 
