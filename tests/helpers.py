@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -22,6 +23,7 @@ from transformers import (
     MixtralConfig,
     Olmo2Config,
     PreTrainedConfig,
+    PreTrainedTokenizerFast,
 )
 
 from lens_rome.facts import Fact
@@ -96,6 +98,16 @@ def data_folder() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("LENS_ROME_DATA does not name the folder of real data")
     return Path(folder)
+
+
+def gpt2_tokenizer() -> PreTrainedTokenizerFast:
+    """GPT-2's real tokenizer, from the folder of real data; skips the running test without it."""
+    folder = data_folder() / "tokenizers" / "gpt2"
+    tokenizer = Tokenizer(models.BPE.from_file(str(folder / "encoder.json"), str(folder / "vocab.bpe")))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>")
 
 
 def tiny_config(architecture: str) -> PreTrainedConfig:

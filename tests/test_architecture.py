@@ -13,6 +13,7 @@ LAYERS = {
     "errors": 0,
     "_typing": 0,
     "_files": 0,
+    "_installed": 0,
     "_warnings": 0,
     "_linalg": 0,
     "surface": 1,

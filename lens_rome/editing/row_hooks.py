@@ -28,18 +28,22 @@ Owners = Int[Tensor, " row"]
 """The index of each row's edit; -1 for the unedited model."""
 
 
-def row_hooks(surface: AbstractSurface, edits: Sequence[Edit], owners: Owners) -> FwdHooks:
+def row_hooks(surface: AbstractSurface, edits: Sequence[Edit], owners: Owners, *, checked: bool = False) -> FwdHooks:
     """Hooks under which row `i` of a batch runs as the model with `edits[owners[i]]`, or as it is where that is -1.
 
     They are `Edit.hooks` for each row: indifferent to positions, computed in float32 at least and rounded once. They
     equal the edited weights if no hook that changes an activation comes after them where a changed matrix reads, and
     none before them where it writes.
 
+    Args:
+        checked: that the edits were made for these weights is known (`check_edits`), and not asked again.
+
     Raises:
         EditMismatchError: the model's weights are not those that one of the edits was made for.
         EditError: a change has no hook form, or an owner is no edit; in a run: it has another number of rows.
     """
-    check_edits(surface, edits)
+    if not checked:
+        check_edits(surface, edits)
     adders, readers = _hooks(surface, edits, owners)
     return [*adders, *readers]
 

@@ -33,7 +33,7 @@ from lens_rome.evaluation.report import CaseResult as CaseResult
 from lens_rome.evaluation.report import EvalReport as EvalReport
 from lens_rome.evaluation.rows import PromptScore as PromptScore
 from lens_rome.evaluation.rows import RecordTexts as RecordTexts
+from lens_rome.evaluation.settings import TextSettings as TextSettings
 from lens_rome.evaluation.summary import Score as Score
-from lens_rome.evaluation.texts import TextScore as TextScore
-from lens_rome.evaluation.texts import TextSettings as TextSettings
+from lens_rome.evaluation.texts import ReferenceTexts as ReferenceTexts
 from lens_rome.evaluation.texts import score_texts as score_texts

@@ -26,6 +26,7 @@ class AskedPrompt:
     group: str
     new: Question
     true: Question | None
+    relation: str = ""
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -37,10 +38,9 @@ class AskedPrompt:
     ) -> PromptScore:
         """The score made of the answers; `before` are those of the unedited model."""
         new, true = found[self.new], self.true and found[self.true]
-        if before is None:
-            return PromptScore(self.case_id, self.group, self.new.prompt, new, true)
-        old = self.true and before[self.true]
-        return PromptScore(self.case_id, self.group, self.new.prompt, new, true, before[self.new], old)
+        old_new, old_true = (None, None) if before is None else (before[self.new], self.true and before[self.true])
+        prompt = self.new.prompt
+        return PromptScore(self.case_id, self.group, prompt, new, true, old_new, old_true, self.relation)
 
 
 def asked_prompts(record: EvalRecord, prepend_bos: bool, attributes: bool = False) -> list[AskedPrompt]:
@@ -59,6 +59,7 @@ def asked_prompts(record: EvalRecord, prepend_bos: bool, attributes: bool = Fals
             group,
             Question(prompt, new, prepend_bos),
             Question(prompt, true, prepend_bos) if true else None,
+            record.request.relation,
         )
         for group, prompt, true in _prompts(record, attributes)
     ]

@@ -70,15 +70,19 @@ class PromptScore:
 
 @dataclass(frozen=True)
 class RecordTexts:
-    """What the model wrote about one record's subject, and how it was judged. None where something was not measured."""
+    """What the model wrote about one record's subject, and how it was judged. None for what was not asked or cannot be
+    told.
+    """
 
     case_id: int
     texts: tuple[str, ...] = ()
-    """After the generation prompts, each prompt included."""
+    """One for each generation prompt, which it begins with."""
     ngram_entropy: float | None = None
-    """Mean over the texts, in bits."""
+    """GE: mean over the texts, in bits. None without a generation prompt."""
     reference_score: float | None = None
-    """Cosine with the reference texts of the new object."""
+    """RS: cosine of all texts together with the reference texts of the record's group. None also without a word that
+    the reference's vocabulary knows.
+    """
     essence: float | None = None
     """How little the perplexity of texts about the subject grew, from 0 to 1 (Hase et al.); 1 for an unchanged
     model.
@@ -96,6 +100,16 @@ class RecordTexts:
     def group(self) -> str:
         """`"texts"`."""
         return TEXTS
+
+    def with_before(self, before: "RecordTexts") -> "RecordTexts":
+        """This row with `before`, a row of the unedited model, beside it."""
+        return replace(
+            self,
+            before_texts=before.texts,
+            before_ngram_entropy=before.ngram_entropy,
+            before_reference_score=before.reference_score,
+            before_perplexity=before.perplexity,
+        )
 
     @property
     def before(self) -> "RecordTexts":

@@ -11,6 +11,7 @@ from lens_rome.evaluation.likelihood import Likelihood
 from lens_rome.evaluation.questions import AskedPrompt, Question
 from lens_rome.evaluation.report import PromptScore
 from lens_rome.evaluation.score_rows import Ask, ScoreRow, Tokenized, batches_of, rows_of
+from lens_rome.facts import EvalRecord
 from lens_rome.surface import AbstractSurface
 
 _ON_CPU, _ON_GPU = 1024, 16384
@@ -21,10 +22,12 @@ Found = dict[Question, Likelihood]
 
 @dataclass(frozen=True)
 class Job:
-    """The prompts of a record and the edit under which they are scored."""
+    """A record, its prompts, and the edit under which they are scored."""
 
+    record: EvalRecord
     prompts: Sequence[AskedPrompt]
     edit: Edit | None
+    prepend_bos: bool
 
 
 class Scorer:

@@ -1,7 +1,6 @@
 """What a model writes about the subject of an edit, and the scores of that: GE, RS and essence."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +12,7 @@ from lens_rome.evaluation.essence import Essence, essence_score
 from lens_rome.evaluation.fluency import ngram_entropy, words
 from lens_rome.evaluation.generation import HooksFor, generate
 from lens_rome.evaluation.given_texts import perplexities
+from lens_rome.evaluation.rows import RecordTexts
 from lens_rome.evaluation.settings import TextSettings
 from lens_rome.facts import EvalRecord
 from lens_rome.surface import AbstractSurface, as_surface
@@ -31,23 +31,6 @@ class ReferenceTexts(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class TextScore:
-    """The texts of one record under one model, and their scores; None for what was not asked or cannot be told."""
-
-    case_id: int
-    texts: tuple[str, ...]
-    """One for each generation prompt, which it begins with."""
-    ngram_entropy: float | None = None
-    """GE: mean over the texts of `ngram_entropy`, in bits. None without a generation prompt."""
-    reference_score: float | None = None
-    """RS: cosine of all texts together with the texts of the record's `reference_group`. None also without a word that
-    the reference's vocabulary knows.
-    """
-    essence: float | None = None
-    """From 0 to 1: how little less likely the unedited model's texts about the subject have become."""
-
-
 def score_texts(
     model: Model | AbstractSurface,
     records: Sequence[EvalRecord],
@@ -58,7 +41,7 @@ def score_texts(
     split: Callable[[str], Sequence[str]] = words,
     prepend_bos: bool | None = None,
     hooks_for: HooksFor | None = None,
-) -> list[TextScore]:
+) -> list[RecordTexts]:
     """Texts and their scores of each record, under the model as it is now or with each record's own hooks.
 
     A text's stream of chance is named by the case id, the place of its prompt and the sample (0): the same under every
@@ -87,7 +70,7 @@ def score_texts(
     for record, texts, essence in zip(records, written, left, strict=True):
         compared = None if references is None or not texts else references.score(texts, record.reference_group)
         fluency = fmean(ngram_entropy(text, split) for text in texts) if texts else None
-        scores.append(TextScore(record.case_id, texts, fluency, compared, essence))
+        scores.append(RecordTexts(record.case_id, texts, fluency, compared, essence, relation=record.request.relation))
     return scores
 
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
@@ -15,6 +14,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from lens_rome._installed import versions
 from lens_rome._typing import Model
 from lens_rome.errors import LensRomeError, TraceError
 from lens_rome.facts import Fact
@@ -86,7 +86,7 @@ def trace_facts(
     ids = job.ordered()
     if out is None:
         return _in_memory(job, ids, chunk_size, progress)
-    run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=_versions(), what="facts")
+    run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=versions(), what="facts")
     worker = Worker.from_environment(os.environ, shard)
     execute(run, job.rows, chunk_size=chunk_size, worker=worker, retry_errors=retry_errors, progress=progress)
     found = TraceSet.load(out)
@@ -135,15 +135,6 @@ def _in_memory(job: "_Job", ids: Sequence[str], chunk_size: int, progress: bool)
     ordered = _in_order(found, job.facts)
     traces = {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, str)}
     return TraceSet(traces, {name: outcome for name, outcome in ordered.items() if isinstance(outcome, str)})
-
-
-def _versions() -> dict[str, str]:
-    """Of the programs, for readers of the manifest; a checkout that was not installed has none."""
-    found = {}
-    for name in ("lens_rome", "torch", "transformer-lens"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 @dataclass(frozen=True, eq=False)

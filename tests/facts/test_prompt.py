@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 from lens_rome.errors import FactError, SubjectSpanError, SurfaceError
 from lens_rome.facts import Fact, answer_tokens, show_tokens, token_span, tokenize_prompt
 from tests.facts.text_tools import byte_level, sentence_piece, span_by_bytes, text_surface
-from tests.helpers import data_folder
+from tests.helpers import data_folder, gpt2_tokenizer
 
 TOKENIZERS = {
     "byte-level": byte_level,
@@ -184,7 +184,7 @@ def test_a_text_without_tokens_is_refused() -> None:
 def test_all_known_facts_resolve_with_gpt2s_tokenizer() -> None:
     """The counts of `known_1000.json` that the released code's own span finder gives."""
     folder = data_folder()
-    surface = text_surface(gpt2_tokenizer(folder / "tokenizers" / "gpt2"))
+    surface = text_surface(gpt2_tokenizer())
     records = json.loads((folder / "known" / "known_1000.json").read_text(encoding="utf-8"))
     assert len(records) == 1209 and len({record["subject"] for record in records}) == 1195
     lengths, spans, spills = [], [], 0
@@ -203,13 +203,3 @@ def test_all_known_facts_resolve_with_gpt2s_tokenizer() -> None:
     after = [length - last for length, (_, last) in zip(lengths, spans, strict=True)]
     assert (after.count(0), after.count(1)) == (0, 65)
     assert sum(first == 0 for first, _ in spans) == 1004 and spills == 1
-
-
-def gpt2_tokenizer(folder: object) -> PreTrainedTokenizerFast:
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-
-    model = models.BPE.from_file(f"{folder}/encoder.json", f"{folder}/vocab.bpe")
-    tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>")

@@ -1,0 +1,77 @@
+"""How a report was made, as JSON: the model, the edits, and what was asked."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from lens_rome._installed import versions
+from lens_rome.editing import Edit
+from lens_rome.evaluation.settings import TextSettings
+from lens_rome.surface import AbstractSurface
+
+
+class Provenance:
+    """Collects what the edits say of themselves while they go by; nothing of the edits is kept."""
+
+    def __init__(self, surface: AbstractSurface) -> None:
+        self._surface = surface
+        self._made: dict[str, dict[str, Any]] = {}
+        self._bos: set[bool] = set()
+
+    def add(self, edit: Edit | None, prepend_bos: bool) -> None:
+        """An edit that is scored, and the setting that it is scored with."""
+        self._bos.add(prepend_bos)
+        for told in _editors(edit.provenance) if edit is not None else ():
+            self._made.setdefault(json.dumps(told, sort_keys=True), told)
+
+    def settings(
+        self,
+        *,
+        before: bool,
+        attributes: bool,
+        weights: bool,
+        texts: TextSettings | None = None,
+        essence: bool = False,
+    ) -> dict[str, Any]:
+        """For `EvalReport.settings`.
+
+        `edits` has every editor with its settings once, in the order in which they came; it is empty for the unedited
+        model. `prepend_bos` is a truth, or both where edits were made with either.
+        """
+        found: dict[str, Any] = {
+            "model": self._surface.model_name,
+            "surface": self._surface.name,
+            "dtype": str(self._surface.dtype).removeprefix("torch."),
+            "prepend_bos": next(iter(self._bos)) if len(self._bos) == 1 else sorted(self._bos),
+            "edits": list(self._made.values()),
+            "before": before,
+            "attributes": attributes,
+            "weights": weights,
+        }
+        if texts is not None:
+            # How many texts are written together changes none of them.
+            found["texts"] = {name: value for name, value in asdict(texts).items() if name != "rows"}
+            found["texts"] |= {} if essence else {"essence_samples": 0}
+        return found | {"versions": versions()}
+
+
+def _editors(provenance: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    """The editors of an edit, or of the parts of a sum, with their settings."""
+    for part in provenance.get("sum") or [provenance]:
+        told = {"editor": str(part.get("editor", "unknown")), "settings": _plain(part.get("settings", {}))}
+        factors = [each.get("scaled", 1.0) for each in ([part] if part is provenance else [provenance, part])]
+        scaled = math.prod(map(float, factors))
+        yield told if scaled == 1 else told | {"scaled": scaled}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can hold it: numbers that are not finite, and what JSON does not know, as text."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    return str(value)
