@@ -53,7 +53,7 @@ def edit(
     ] = None,
     editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")] = "ROME",
     layer: Annotated[
-        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME and R-ROME).")
+        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
     ] = None,
     preset_name: Annotated[
         str | None,

@@ -100,6 +100,8 @@ _PRESETS: dict[str, dict[str, Preset]] = {
     },
 }
 
+_TRAINED = ("MEND", "KE", "KNOWLEDGEEDITOR")
+
 EDITORS = tuple(_PRESETS["atlas"])
 """Editors that have presets."""
 
@@ -126,7 +128,8 @@ def preset(editor: str, model: str) -> Any:
     names = {name.upper(): name for name in EDITORS} | {"RROME": "R-ROME"}
     name = names.get(editor.upper())
     if name is None:
-        raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(EDITORS)}.")
+        hint = " A trained editor has no preset: train one with its fit(...)." if editor.upper() in _TRAINED else ""
+        raise EditError(f"no presets for editor {editor!r}; there are presets for {', '.join(EDITORS)}.{hint}")
     known = _PRESETS.get(model.split("/")[-1].lower().removeprefix("eleutherai_"))
     if known is None:
         raise EditError(

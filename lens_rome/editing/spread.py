@@ -120,7 +120,7 @@ class SpreadEditor(ABC):
 
     def _check_same(self, requests: Sequence[EditRequest]) -> None:
         if self.slack(len(requests)) == 0:
-            refuse_same_fact(requests, self.name, "give slack > 0")
+            refuse_same_fact(requests, self.name, "choose an editor that writes their average (MEMIT, AlphaEdit)")
         else:
             warn_of_same_fact(requests, self.name, "writes about their average")
 

@@ -43,6 +43,8 @@ def write_checkpoint(surface: AbstractSurface, folder: Path) -> None:
     if getattr(held, "generation_config", None) is not None:
         model.generation_config = copy.deepcopy(held.generation_config)
     model.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):  # written for the owner's eyes alone
+        shutil.copymode(folder / "config.json", weights)
     _tokenizer(surface).save_pretrained(folder)
 
 

@@ -58,6 +58,7 @@ def test_the_exported_checkpoint_is_the_edited_model(
         folder = edit.export(model, tmp_path / "edited")
     names = {path.name for path in folder.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # readable for whom the others are
     assert [path.name for path in tmp_path.iterdir()] == ["edited"]
     found = AutoModelForCausalLM.from_pretrained(folder, dtype=raw_case.dtype).eval()
     # Logits are about ten times as large as the probabilities that the tolerance is meant for.

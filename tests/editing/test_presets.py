@@ -117,3 +117,8 @@ def test_unknown_names_are_refused_with_what_there_is() -> None:
         preset("ROME", "gpt5")
     with pytest.raises(EditError, match="there are presets for ROME"):
         preset("GRACE", "gpt2-xl")
+
+
+def test_a_trained_editor_has_no_preset_and_the_error_says_how_it_is_made() -> None:
+    with pytest.raises(EditError, match=r"no presets for editor 'MEND'.*train one with its fit"):
+        preset("MEND", "atlas")
