@@ -21,7 +21,7 @@ def test_the_notebook_runs_from_top_to_bottom(notebook: Path, tmp_path: Path, mo
     for name, value in OFFLINE.items():
         monkeypatch.setenv(name, value)
     # The notebook sets its own backend; Agg would hide its pictures.
-    monkeypatch.delenv("MPLBACKEND")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
     book = nbformat.read(notebook, as_version=4)
     client = nbclient.NotebookClient(
         book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}

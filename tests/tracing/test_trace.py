@@ -81,7 +81,7 @@ def test_an_exception_while_a_bridge_is_observed_leaves_it_as_it_was(
         raise KeyboardInterrupt
 
     if when == "at a block":
-        monkeypatch.setattr(lens_rome.surface._bridge, "_BlockCall", fail)
+        monkeypatch.setattr(lens_rome.surface._bridge._BlockCall, "of", fail)
     else:
         monkeypatch.setattr(type(bridge), "forward", fail)
     owners = position_free(lambda activation, hook: activation)  # noqa: ARG005
