@@ -1,11 +1,11 @@
 """Facts from a file: the paper's `known_1000.json`, CounterFact records, or plain facts."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lens_rome.datasets.fetch import KNOWN, fetch
+from lens_rome.datasets.json_file import read_json
 from lens_rome.errors import DatasetError, LensRomeError
 from lens_rome.facts import EvalRecord, Fact
 
@@ -48,12 +48,7 @@ def read_facts(source: str | Path) -> dict[str, Fact]:
 
 
 def _items(path: Path) -> list[Item]:
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}.") from error
+    items = read_json(path)
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         raise DatasetError(f"{path} is not a JSON list of records.")
     return items

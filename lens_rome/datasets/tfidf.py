@@ -1,6 +1,5 @@
 """Texts as weighted words, and how alike two of them are: the vectors behind the papers' reference score."""
 
-import json
 import math
 import re
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lens_rome.datasets.fetch import IDF, VOCABULARY, fetch
+from lens_rome.datasets.json_file import read_json
 from lens_rome.errors import DatasetError
 
 _TERM = re.compile(r"\w\w+")
@@ -111,12 +111,7 @@ def _vector(path: Path) -> np.ndarray:
 
 
 def _columns(path: Path) -> dict[str, int]:
-    try:
-        columns = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DatasetError(f"cannot read {path}: {error.strerror}. Check the path.") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}.") from error
+    columns = read_json(path)
     if not isinstance(columns, dict) or not all(type(column) is int for column in columns.values()):
         raise DatasetError(f"{path} is not an object of words and their columns.")
     return columns

@@ -21,16 +21,14 @@ from lens_rome.surface import (
     attached,
     check_finite,
     check_resumed,
-    largest_error,
     owner_hooks,
+    rows_agree,
 )
 
 _CALL = 4e7
 """Multiply-adds that take about as long as calling a block once more, forward and backward, does beside its work."""
 _READING = 32
 """Positions whose products with a block's weights take about as long as reading these weights from memory."""
-_PASSES = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 2e-2}
-"""Rounding, relative, of a block's output with something added."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class RowGroup:
         probe = direction * (after[:, 0].norm(dim=-1) / direction.norm(dim=-1))[:, None]
         with attached(self.surface.model, self._adding_hook(probe, at_lookup)):
             found = self.surface.block(base, layer, before, self._start)
-        return largest_error(found[:, 0], after[:, 0] + probe) <= _PASSES.get(self.surface.dtype, 1e-1)
+        return rows_agree(self.surface, found[:, 0], after[:, 0] + probe)
 
     def _place(self) -> None:
         """Where each row is read, as flat (row, position) pairs, and whose δ it takes."""

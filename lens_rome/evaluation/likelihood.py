@@ -1,4 +1,7 @@
-"""Probability that a model continues prompts with given targets: the one place where it is asked for."""
+"""Probability that a model continues prompts with given targets, asked plainly, in whole runs of the model as it is.
+
+`evaluate` asks for many edited models at once (`engine`) and finds the same values.
+"""
 
 import math
 from collections.abc import Sequence

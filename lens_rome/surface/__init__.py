@@ -28,5 +28,5 @@ from lens_rome.surface.select import check_finite as check_finite
 from lens_rome.surface.select import check_layer as check_layer
 from lens_rome.surface.select import check_logits as check_logits
 from lens_rome.surface.select import check_resumed as check_resumed
-from lens_rome.surface.select import largest_error as largest_error
+from lens_rome.surface.select import rows_agree as rows_agree
 from lens_rome.surface.site import Site as Site

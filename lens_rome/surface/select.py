@@ -56,24 +56,28 @@ def check_logits(surface: AbstractSurface, resumed: Tensor, full: Tensor) -> Non
 
 
 def check_resumed(surface: AbstractSurface, resumed: Float[Tensor, "row d"], full: Float[Tensor, "row d"]) -> None:
-    """Raise `SurfaceError` if residuals of a resumed run are not finite, or not those of the run that it continues."""
+    """Raise `SurfaceError` if what a resumed run gives is not finite, or not what the run that it continues gives."""
     check_finite(surface, resumed)
-    error = largest_error(resumed, full)
-    if not error <= _RESUMED_TOLERANCE.get(surface.dtype, 5e-2):
+    if not rows_agree(surface, resumed, full):
         raise SurfaceError(
-            f"a run of this model that resumes in the middle differs by {error:.1e} (relative) from a whole one: its "
-            "attention uses positions or masks in a way that lens_rome does not know of."
+            f"a run of this model that resumes in the middle differs by {_largest_error(resumed, full):.1e} (relative) "
+            "from a whole one: its attention uses positions or masks in a way that lens_rome does not know of."
         )
 
 
-def largest_error(found: Float[Tensor, "row d"], expected: Float[Tensor, "row d"]) -> float:
+def rows_agree(surface: AbstractSurface, found: Float[Tensor, "row d"], expected: Float[Tensor, "row d"]) -> bool:
+    """Whether every row is as expected up to the rounding of the model's precision."""
+    return _largest_error(found, expected) <= _ROW_TOLERANCE.get(surface.dtype, 5e-2)
+
+
+def _largest_error(found: Float[Tensor, "row d"], expected: Float[Tensor, "row d"]) -> float:
     """Of all rows, relative: a mean over rows would hide one that is wrong."""
     return float(((found - expected).norm(dim=-1) / expected.norm(dim=-1).clamp_min(1e-12)).max())
 
 
-# Largest relative difference of a row between a resumed run and a whole one, by precision of the weights. Some
-# surfaces of double precision compute in single inside.
-_RESUMED_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+# Largest relative difference of a row between two ways to compute it, by precision of the weights. Some surfaces of
+# double precision compute in single inside.
+_ROW_TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 
 # Largest relative difference between key @ W_out + b_out and what the model computes, by precision of the weights.
 _LAYER_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
