@@ -32,6 +32,7 @@ from lens_rome.evaluation.published import published as published
 from lens_rome.evaluation.report import CaseResult as CaseResult
 from lens_rome.evaluation.report import EvalReport as EvalReport
 from lens_rome.evaluation.rows import PromptScore as PromptScore
+from lens_rome.evaluation.rows import RecordCase as RecordCase
 from lens_rome.evaluation.rows import RecordTexts as RecordTexts
 from lens_rome.evaluation.settings import TextSettings as TextSettings
 from lens_rome.evaluation.summary import Score as Score

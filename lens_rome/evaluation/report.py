@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lens_rome.evaluation.metrics import METRICS, Combination, Metric, ReportError, find_metric
 from lens_rome.evaluation.rows import GROUPS as GROUPS
-from lens_rome.evaluation.rows import TEXTS, PromptScore, RecordTexts, Row
+from lens_rome.evaluation.rows import TEXTS, PromptScore, RecordCase, RecordTexts, Row
 from lens_rome.evaluation.summary import Score, harmonic_mean, metric_score, record_values
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class CaseResult:
     """Of the metric that it was chosen by."""
     scores: tuple[PromptScore, ...]
     texts: RecordTexts | None = None
+    case: RecordCase | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class EvalReport:
     """What the model wrote, a row a record; empty where nothing was written."""
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """How it was made: model, dtype, prepend_bos, seed, versions; kept as JSON would read it again."""
+    cases: tuple[RecordCase, ...] = field(default=(), repr=False)
+    """What was asked of each record and how its edit was made; empty in reports that do not know."""
 
     def __post_init__(self) -> None:
         try:
@@ -163,6 +166,7 @@ class EvalReport:
                 name or "no relation",
                 tuple(row for row in self.texts if row.relation == name),
                 self.settings,
+                tuple(row for row in self.cases if row.relation == name),
             )
             for name in names
         }
@@ -192,8 +196,9 @@ class EvalReport:
             if row.case_id in chosen:
                 scores[row.case_id].append(row)
         texts = {row.case_id: row for row in self.texts if row.case_id in chosen}
+        cases = {row.case_id: row for row in self.cases if row.case_id in chosen}
         for case in ranked:
-            yield CaseResult(case, values[case], tuple(scores[case]), texts.get(case))
+            yield CaseResult(case, values[case], tuple(scores[case]), texts.get(case), cases.get(case))
 
     def compare(self, other: "EvalReport", *, seed: int = 0) -> "Comparison":
         """Paired differences of all metrics, this report minus the other; see `compare`."""

@@ -6,31 +6,19 @@ the last line tells how many there were and their sha256, so that a file that wa
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lens_rome._files import FORMAT_VERSION, written_whole
 from lens_rome.errors import FileFormatError
-from lens_rome.evaluation.likelihood import Likelihood
 from lens_rome.evaluation.metrics import ReportError
 from lens_rome.evaluation.report import EvalReport
-from lens_rome.evaluation.rows import GROUPS, MEASURES, PromptScore, RecordTexts, Row
+from lens_rome.evaluation.row_lines import from_line, to_line
+from lens_rome.evaluation.rows import PromptScore, RecordCase, RecordTexts
 
 _KIND = "evaluation"
 _ROWS_FILE, _PROMPTS_FILE, _RECORDS_FILE = "report.jsonl", "prompts.parquet", "records.parquet"
-_LIKELIHOODS = ("new", "true", "before_new", "before_true")
-_NUMBERS = (
-    "ngram_entropy",
-    "reference_score",
-    "essence",
-    "perplexity",
-    "before_ngram_entropy",
-    "before_reference_score",
-    "before_perplexity",
-)
 
 
 def save_report(report: EvalReport, path: str | Path) -> Path:
@@ -80,10 +68,11 @@ def load_report(path: str | Path) -> EvalReport:
             )
         if check != _end(lines[:-1]):
             raise ValueError("its last line does not fit the lines before it")
-        found = [_row(json.loads(line)) for line in rows]
+        found = [from_line(json.loads(line)) for line in rows]
         scores = tuple(row for row in found if isinstance(row, PromptScore))
         texts = tuple(row for row in found if isinstance(row, RecordTexts))
-        return EvalReport(scores, header["label"], texts, header["settings"])
+        cases = tuple(row for row in found if isinstance(row, RecordCase))
+        return EvalReport(scores, header["label"], texts, header["settings"], cases)
     except FileFormatError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -101,7 +90,10 @@ def _head(report: EvalReport) -> str:
 def _write_rows(report: EvalReport, path: Path) -> None:
     with written_whole(path) as temporary:
         lines = [_head(report).encode() + b"\n"]
-        lines += [json.dumps(row, allow_nan=False).encode() + b"\n" for row in _lines(report)]
+        lines += [
+            json.dumps(to_line(row), allow_nan=False).encode() + b"\n"
+            for row in (*report.cases, *report.scores, *report.texts)
+        ]
         temporary.write_bytes(b"".join([*lines, json.dumps(_end(lines)).encode() + b"\n"]))
 
 
@@ -122,40 +114,3 @@ def _write_tables(report: EvalReport, folder: Path) -> None:
             continue
         with written_whole(folder / name) as temporary:
             frame().to_parquet(temporary, engine="pyarrow", index=False)
-
-
-def _lines(report: EvalReport) -> Iterator[dict[str, Any]]:
-    for row in report.scores:
-        line: dict[str, Any] = {"case_id": row.case_id, "group": row.group, "prompt": row.prompt}
-        for name in _LIKELIHOODS:
-            found: Likelihood | None = getattr(row, name)
-            if found is not None:
-                line[name] = [_number(found.logprob), found.tokens, found.top]
-        line |= {"relation": row.relation} if row.relation else {}
-        line |= {"known": sorted(row.known)} if row.known != MEASURES else {}
-        yield line
-    for row in report.texts:
-        line = {"case_id": row.case_id, "texts": row.texts, "before_texts": row.before_texts, "relation": row.relation}
-        yield line | {name: _number(value) for name in _NUMBERS if (value := getattr(row, name)) is not None}
-
-
-def _number(value: float) -> float | str:
-    """As JSON can hold it: one that is not finite as text, which `float` reads again."""
-    return value if math.isfinite(value) else str(value)
-
-
-def _row(line: Mapping[str, Any]) -> Row:
-    case_id = int(line["case_id"])
-    if "texts" in line:
-        numbers = {name: float(line[name]) for name in _NUMBERS if name in line}
-        texts, before = tuple(line["texts"]), tuple(line["before_texts"])
-        return RecordTexts(case_id, texts, before_texts=before, relation=line["relation"], **numbers)
-    if line["group"] not in GROUPS:
-        raise ValueError(f"there is no group {line['group']!r}")
-    found = {name: _likelihood(*line[name]) for name in _LIKELIHOODS if name in line}
-    known = frozenset(line.get("known", MEASURES))
-    return PromptScore(case_id, line["group"], line["prompt"], relation=line.get("relation", ""), known=known, **found)
-
-
-def _likelihood(logprob: float | str, tokens: int, top: int) -> Likelihood:
-    return Likelihood(float(logprob), tokens, top)

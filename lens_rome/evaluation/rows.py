@@ -1,4 +1,6 @@
-"""The rows of an evaluation: one a prompt, and one a record for the texts that the model wrote about it."""
+"""The rows of an evaluation: one a prompt, one a record for the texts that the model wrote about it, and one a record
+for what was asked.
+"""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -122,6 +124,29 @@ class RecordTexts:
             perplexity=self.before_perplexity,
             relation=self.relation,
         )
+
+
+@dataclass(frozen=True)
+class RecordCase:
+    """What was asked of one record, and how its edit was made."""
+
+    case_id: int
+    subject: str
+    template: str
+    target_new: str
+    target_true: str = ""
+    relation: str = ""
+    editor: str = ""
+    """Name of the method; empty for the unedited model."""
+    seconds: float | None = None
+    """Of making the edit, by the clock; the share of one record where edits are made together. None where it was given.
+    """
+    change: float | None = None
+    """Frobenius norm of the change over that of the parameters it touches."""
+    losses: tuple[float, ...] = ()
+    """Of the search for the new value, by step; empty for methods that do not search."""
+    refused: str = ""
+    """Why the editor made no edit of this record, which was scored without one then; empty where it made one."""
 
 
 Row = PromptScore | RecordTexts

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from lens_rome.errors import FileFormatError
-from lens_rome.evaluation import EvalReport, Likelihood, PromptScore, RecordTexts, ReportError
+from lens_rome.evaluation import EvalReport, Likelihood, PromptScore, RecordCase, RecordTexts, ReportError
 from tests.evaluation.reports import random_report
 
 REPORT = random_report(0, "ROME, “Köln”")
@@ -43,7 +43,11 @@ def test_without_pyarrow_there_are_no_tables_and_no_stale_ones(tmp_path: Path, m
 
 def test_numbers_that_are_not_finite_and_rows_that_know_little_come_back(tmp_path: Path) -> None:
     row = PromptScore(1, "rewrite", "", Likelihood(-math.inf, 2, 0), known=frozenset({"nll"}))
-    report = EvalReport((row,), "", (RecordTexts(1, perplexity=math.inf),))
+    case = RecordCase(
+        1, "Köln", "{} lies in", "Rome", editor="ROME", seconds=0.5, change=math.inf, losses=(2.0, math.inf)
+    )
+    refused = RecordCase(2, "Bonn", "{} lies in", "Rome", "Germany", "P17", "ROME", refused="no neuron")
+    report = EvalReport((row,), "", (RecordTexts(1, perplexity=math.inf),), cases=(case, refused))
     found = EvalReport.load(report.save(tmp_path / "report.jsonl"))
     assert found == report
     nan = EvalReport((replace(row, new=Likelihood(math.nan, 1, 0)),)).save(tmp_path / "nan.jsonl")
