@@ -30,6 +30,7 @@ def _prompt_row(score: PromptScore) -> dict[str, Any]:
         "relation": score.relation,
         "nll_new_before": math.nan if before is None else before.nll_new,
         "nll_true_before": math.nan if before is None else before.nll_true,
+        "divergence": math.nan if score.divergence is None else score.divergence,
     }
 
 

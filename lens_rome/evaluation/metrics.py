@@ -19,6 +19,7 @@ from lens_rome.evaluation.rows import TEXTS, PromptScore, RecordTexts, Row
 _ROME = "ROME, arXiv 2202.05262"
 _MEMIT = "MEMIT, arXiv 2210.07229"
 _HASE = "Hase et al., arXiv 2301.04213"
+_SPECIFICITY = "Hoelscher-Obermaier et al., arXiv 2305.17553"
 
 
 class ReportError(LensRomeError, ValueError):
@@ -120,6 +121,10 @@ def _compared(score: Callable[[float, float], float], before: Likelihood | None,
     return None if math.isnan(found) else found
 
 
+def _divergence(row: PromptScore) -> float | None:
+    return row.divergence
+
+
 def _entropy(row: RecordTexts) -> float | None:
     return row.ngram_entropy
 
@@ -146,6 +151,16 @@ _COUNTERFACT = (
     Metric("NM", "neighborhood magnitude", f"{_ROME}, §3.3", "neighborhood", _margin, "nll"),
     Metric("GE", "generation entropy (n-grams, bits)", f"{_ROME}, §3.3", TEXTS, _entropy),
     Metric("RS", "reference score (tf-idf cosine)", f"{_ROME}, §3.3", TEXTS, _reference),
+)
+_AFTER_THE_EDIT = "after the edit's own sentence"
+_DISTRACTING = "distracting_neighborhood"
+_PLUS = (
+    Metric("NS+", f"NS {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _success, "nll"),
+    Metric("NM+", f"NM {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _margin, "nll"),
+    Metric(
+        "NKL", "KL of the next token (nats)", _SPECIFICITY, "neighborhood", _divergence, "nll", 1, lower_is_better=True
+    ),
+    Metric("NKL+", f"NKL {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _divergence, "nll", 1, lower_is_better=True),
 )
 _EXACT = (
     Metric("rewrite_acc", "new object is greedy", f"{_MEMIT}, released code", "rewrite", _exact_new, "exact"),
@@ -174,7 +189,7 @@ _NORMALISED = (
 _HEALTH = (Metric("perplexity", "of texts on the subject", _ROME, TEXTS, _perplexity, scale=1.0, lower_is_better=True),)
 
 METRICS: Mapping[str, AnyMetric] = MappingProxyType(
-    {metric.name: metric for metric in (*_COUNTERFACT, *_EXACT, *_ZSRE, *_NORMALISED, *_HEALTH)}
+    {metric.name: metric for metric in (*_COUNTERFACT, *_PLUS, *_EXACT, *_ZSRE, *_NORMALISED, *_HEALTH)}
 )
 """All metrics by name."""
 

@@ -16,7 +16,7 @@ LAYOUTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Score": ("S",),
         "Efficacy": ("ES", "EM"),
         "Generalization": ("PS", "PM"),
-        "Specificity": ("NS", "NM"),
+        "Specificity": ("NS", "NM", "NS+", "NM+", "NKL", "NKL+"),
         "Fluency": ("GE",),
         "Consistency": ("RS",),
     },
@@ -52,8 +52,9 @@ class TableRow:
         score = self.scores.get(name)
         if score is None or math.isnan(score.mean):
             return "–"
-        width = "" if math.isnan(score.half_width) else f" ({score.scale * score.half_width:.1f})"
-        return f"{score.scale * score.mean:.1f}{width}"
+        digits = ".1f" if score.scale > 1 else ".3g"
+        width = "" if math.isnan(score.half_width) else f" ({score.scale * score.half_width:{digits}})"
+        return f"{score.scale * score.mean:{digits}}{width}"
 
 
 def paper_table(
@@ -67,13 +68,13 @@ def paper_table(
 ) -> str:
     """A table with the papers' columns, a row a report; columns that no row has data for are left out.
 
-    Figures are multiplied by 100 (GE as well: 626.6 are 6.266 bits). The interval of S is a bootstrap, which the papers
-    do not print.
+    Figures are multiplied by 100 (GE as well: 626.6 are 6.266 bits), but for NKL, in nats. The interval of S is a
+    bootstrap, which the papers do not print.
 
     Args:
         format: text, markdown or latex (with booktabs).
-        layout: counterfact (S ES EM PS PM NS NM GE RS), zsre (token accuracies), hase, or erasure; None for the first
-            of these that a report has data for.
+        layout: counterfact (S ES EM PS PM NS NM GE RS, and NS+ NM+ NKL NKL+), zsre (token accuracies), hase, or
+            erasure; None for the first of these that a report has data for.
         unedited: put the unedited model first, of the first report that was made with it.
         published: add the published rows: of a model by its name, or True for the models that the reports' settings
             name, where there are some.

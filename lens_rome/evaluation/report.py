@@ -206,6 +206,17 @@ class EvalReport:
 
         return compare(self, other, seed=seed)
 
+    def with_before(self, unedited: "EvalReport") -> "EvalReport":
+        """This report with the scores and texts of the unedited model beside its own, from a report of that model: it
+        is scored once and serves any number of editors. The same as `evaluate(..., before=True)` gives.
+
+        Raises:
+            ReportError: `unedited` is of an edited or another model, was made with other settings, or lacks a prompt.
+        """
+        from lens_rome.evaluation.before import with_before
+
+        return with_before(self, unedited)
+
     def paper_table(self, format: str = "text", *, unedited: bool = False, published: bool | str = False) -> str:
         """The report as a row of the papers' table, in percent; see `paper_table`."""
         from lens_rome.evaluation.paper_table import paper_table
@@ -227,7 +238,7 @@ class EvalReport:
 
     def to_dataframe(self) -> "pd.DataFrame":
         """One row a prompt: case_id, group, prompt, nll_new, nll_true, prob_new, prob_true (geometric means), success
-        (None without an old object), relation, and the NLLs under the unedited model.
+        (None without an old object), relation, the NLLs under the unedited model, and divergence (nats).
         """
         from lens_rome.evaluation.frames import prompt_frame
 

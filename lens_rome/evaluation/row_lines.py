@@ -51,7 +51,8 @@ def from_line(line: Mapping[str, Any]) -> AnyRow:
         return RecordTexts(case_id, texts, before_texts=before, relation=line["relation"], **numbers)
     if line["group"] not in GROUPS:
         raise ValueError(f"there is no group {line['group']!r}")
-    found = {name: _likelihood(*line[name]) for name in _LIKELIHOODS if name in line}
+    found: dict[str, Any] = {name: _likelihood(*line[name]) for name in _LIKELIHOODS if name in line}
+    found |= {"divergence": float(line["divergence"])} if "divergence" in line else {}
     known = frozenset(line.get("known", MEASURES))
     return PromptScore(case_id, line["group"], line["prompt"], relation=line.get("relation", ""), known=known, **found)
 
@@ -63,6 +64,7 @@ def _prompt_line(row: PromptScore) -> dict[str, Any]:
         if found is not None:
             line[name] = [_number(found.logprob), found.tokens, found.top]
     line |= {"relation": row.relation} if row.relation else {}
+    line |= {} if row.divergence is None else {"divergence": _number(row.divergence)}
     return line | ({"known": sorted(row.known)} if row.known != MEASURES else {})
 
 

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from lens_rome.evaluation.likelihood import Likelihood
 
-GROUPS = {"rewrite": "new", "paraphrase": "new", "neighborhood": "true", "attribute": "new"}
+GROUPS = {
+    "rewrite": "new",
+    "paraphrase": "new",
+    "neighborhood": "true",
+    "distracting_neighborhood": "true",
+    "attribute": "new",
+}
 """Kinds of prompts, and which of the two objects is right there after the edit."""
 
 TEXTS = "texts"
@@ -25,7 +31,9 @@ class PromptScore:
 
     case_id: int
     group: str
-    """rewrite, paraphrase, neighborhood or attribute."""
+    """rewrite, paraphrase, neighborhood, distracting_neighborhood (the edit's sentence before a neighbour's prompt) or
+    attribute.
+    """
     prompt: str
     new: Likelihood
     """Of the new object."""
@@ -38,13 +46,16 @@ class PromptScore:
     """Of the record's request; empty where none is known."""
     known: frozenset[str] = field(default=MEASURES, repr=False)
     """What its likelihoods can be asked for: everything, but for rows that were read from case files."""
+    divergence: float | None = None
+    """KL of the next token's distribution from that of the unedited model, in nats; None where it was not asked."""
 
     @property
     def before(self) -> "PromptScore | None":
         """The row of the unedited model; None where it was not asked."""
         if self.before_new is None:
             return None
-        return replace(self, new=self.before_new, true=self.before_true, before_new=None, before_true=None)
+        new, true = self.before_new, self.before_true
+        return replace(self, new=new, true=true, before_new=None, before_true=None, divergence=None)
 
     @property
     def nll_new(self) -> float:

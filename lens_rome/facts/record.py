@@ -25,6 +25,10 @@ class EvalRecord:
     generation_prompts: tuple[str, ...] = ()
     neighborhood_answers: tuple[str, ...] = ()
     """The right answer of each neighbourhood prompt where it is not `target_true` (zsRE); empty where it is."""
+    neighborhood_target: str = ""
+    """The object whose probability should not move after the neighbourhood prompts where it is not the request's new
+    one, as in problems whose new object is the true one; empty where it is.
+    """
     extra: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
     """Keys of the source file that have no field here, and its `requested_rewrite` as it stood; kept for a round
     trip.

@@ -17,8 +17,13 @@ def row(case: int, group: str, prob_new: float, prob_true: float, relation: str 
     return PromptScore(case, group, f"{group} of {case}", likely(prob_new), likely(prob_true), relation=relation)
 
 
-def random_report(seed: int, label: str = "", *, n: int = 12, before: bool = True, texts: bool = True) -> EvalReport:
-    """Records 10, 11, … with two relations; all reports ask the same prompts."""
+def random_report(
+    seed: int, label: str = "", *, n: int = 12, before: bool = True, texts: bool = True, plus: bool = False
+) -> EvalReport:
+    """Records 10, 11, … with two relations; all reports ask the same prompts.
+
+    With `plus` neighbours' prompts have a divergence, and each is asked after the edit's sentence too.
+    """
     rng = random.Random(seed)
 
     def some() -> Likelihood:
@@ -28,9 +33,11 @@ def random_report(seed: int, label: str = "", *, n: int = 12, before: bool = Tru
     scores, told = [], []
     for case in range(10, 10 + n):
         relation = f"P{case % 2}"
-        for place, group in enumerate(GROUPS):
+        for place, group in enumerate((*GROUPS, *(["distracting_neighborhood"] * 2 * plus))):
             old = (some(), some()) if before else (None, None)
-            scores.append(PromptScore(case, group, f"{group} {place} of {case}", some(), some(), *old, relation))
+            moved = rng.random() if plus and group.endswith("neighborhood") else None
+            asked = f"{group} {place} of {case}"
+            scores.append(PromptScore(case, group, asked, some(), some(), *old, relation, divergence=moved))
         numbers = [rng.random() for _ in range(7)]
         told.append(
             RecordTexts(case, ("a b", "c"), *numbers[:4], ("d",), *numbers[4:], relation) if texts else None  # type: ignore[arg-type]

@@ -10,13 +10,13 @@ from lens_rome.evaluation import METRICS, EvalReport, Likelihood, Metric, Prompt
 from tests.evaluation.reports import likely, random_report, row
 from tests.oracles.scores import DEFINITIONS, by_hand
 
-COMPARING = {"RwS", "PaS", "NeS", "RwS_FE", "PaS_FE"}
+COMPARING = {"RwS", "PaS", "NeS", "RwS_FE", "PaS_FE", "NKL", "NKL+"}
 """Metrics that compare the two models, and have no version of the unedited one."""
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_a_metric_is_what_the_plain_loop_over_its_definition_gives(name: str) -> None:
-    report = random_report(0)
+    report = random_report(0, plus=True)
     score = report.score(name)
     group, value = DEFINITIONS[name]
     assert (score.mean, score.half_width) == pytest.approx(by_hand(report.scores, group, value), rel=1e-13)
@@ -25,7 +25,7 @@ def test_a_metric_is_what_the_plain_loop_over_its_definition_gives(name: str) ->
 
 @pytest.mark.parametrize("name", sorted(set(DEFINITIONS) - COMPARING))
 def test_the_version_before_the_edit_is_that_of_the_unedited_model(name: str) -> None:
-    report = random_report(1)
+    report = random_report(1, plus=True)
     unedited = EvalReport(tuple(each.before for each in report.scores if each.before))
     assert report.values(name, before=True) == unedited.values(name) != report.values(name)
 

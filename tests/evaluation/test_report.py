@@ -97,5 +97,6 @@ def test_a_report_prints_and_becomes_a_table_and_a_data_frame() -> None:
         "relation",
         "nll_new_before",
         "nll_true_before",
+        "divergence",
     ]
     assert len(frame) == 11 and frame.prob_new[0] == pytest.approx(0.6) and bool(frame.success[0])

@@ -12,7 +12,7 @@ from lens_rome.errors import FileFormatError
 from lens_rome.evaluation import EvalReport, Likelihood, PromptScore, RecordCase, RecordTexts, ReportError
 from tests.evaluation.reports import random_report
 
-REPORT = random_report(0, "ROME, “Köln”")
+REPORT = random_report(0, "ROME, “Köln”", plus=True)
 
 
 def test_a_report_comes_back_exactly(tmp_path: Path) -> None:
