@@ -1,5 +1,6 @@
 """Scores of edits."""
 
+from lens_rome.evaluation.asked import Asked as Asked
 from lens_rome.evaluation.case_files import DamagedCaseWarning as DamagedCaseWarning
 from lens_rome.evaluation.case_files import read_case_files as read_case_files
 from lens_rome.evaluation.case_files import write_case_files as write_case_files
@@ -18,6 +19,7 @@ from lens_rome.evaluation.generation import HooksFor as HooksFor
 from lens_rome.evaluation.generation import generate as generate
 from lens_rome.evaluation.given_texts import perplexities as perplexities
 from lens_rome.evaluation.given_texts import perplexity as perplexity
+from lens_rome.evaluation.job import Evaluation as Evaluation
 from lens_rome.evaluation.likelihood import Likelihood as Likelihood
 from lens_rome.evaluation.likelihood import likelihoods as likelihoods
 from lens_rome.evaluation.likelihood import mean_nll as mean_nll
@@ -34,6 +36,8 @@ from lens_rome.evaluation.report import EvalReport as EvalReport
 from lens_rome.evaluation.rows import PromptScore as PromptScore
 from lens_rome.evaluation.rows import RecordCase as RecordCase
 from lens_rome.evaluation.rows import RecordTexts as RecordTexts
+from lens_rome.evaluation.run_folder import UnfinishedRunWarning as UnfinishedRunWarning
+from lens_rome.evaluation.run_folder import load_run as load_run
 from lens_rome.evaluation.settings import TextSettings as TextSettings
 from lens_rome.evaluation.summary import Score as Score
 from lens_rome.evaluation.texts import ReferenceTexts as ReferenceTexts

@@ -1,47 +1,22 @@
 """Score edits on CounterFact-style records."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from pathlib import Path
 
 from rich.progress import track
 
 from lens_rome._typing import Model
-from lens_rome.editing import Edit
-from lens_rome.errors import EditError
+from lens_rome.evaluation.asked import Asked
+from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
 from lens_rome.evaluation.likelihood import likelihoods
-from lens_rome.evaluation.provenance import Provenance
-from lens_rome.evaluation.questions import asked_prompts, expected_targets
+from lens_rome.evaluation.making import Edits, Moments
+from lens_rome.evaluation.questions import asked_prompts
 from lens_rome.evaluation.report import EvalReport, PromptScore
-from lens_rome.evaluation.scorer import Job, Scorer
+from lens_rome.evaluation.run_folder import check_ways, load_run, open_run, work_on
 from lens_rome.evaluation.settings import TextSettings
-from lens_rome.evaluation.text_scorer import TextScorer
 from lens_rome.evaluation.texts import ReferenceTexts
-from lens_rome.facts import EditRequest, EvalRecord
-from lens_rome.moments import SecondMoment, SecondMoments
-from lens_rome.surface import AbstractSurface, as_surface
-
-_TOGETHER = 32
-"""Edits that are made in one batch and held at a time; editors whose `makes_dense_edits` is True make one at a time."""
-_SCORED = 256
-"""Records that are scored together where the edits are there already; they are sorted by length among each other."""
-
-
-@runtime_checkable
-class Editor(Protocol):
-    """Anything that makes independent edits, such as `ROME(...)`."""
-
-    def edit_each(
-        self,
-        model: Model,
-        requests: Sequence[EditRequest],
-        *,
-        moments: SecondMoments | SecondMoment | str | None = None,
-    ) -> list[Edit]:
-        """One edit a request."""
-        ...
-
-
-Edits = Edit | Editor | Mapping[int, Edit] | None
+from lens_rome.facts import EvalRecord
+from lens_rome.surface import AbstractSurface
 
 
 def evaluate(
@@ -49,7 +24,7 @@ def evaluate(
     records: Iterable[EvalRecord],
     edits: Edits = None,
     *,
-    moments: SecondMoments | SecondMoment | str | None = None,
+    moments: Moments = None,
     prepend_bos: bool | None = None,
     label: str = "",
     progress: bool = False,
@@ -60,6 +35,11 @@ def evaluate(
     texts: TextSettings | None = None,
     references: ReferenceTexts | None = None,
     essence: bool = False,
+    refused: str = "raise",
+    out: str | Path | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    shard: str | None = None,
+    retry_errors: bool = False,
 ) -> EvalReport:
     """Efficacy, paraphrase, neighbourhood and text scores of edits, each record under its own edited model.
 
@@ -67,7 +47,8 @@ def evaluate(
     record by record under `edit.applied(model)`, up to rounding. Edits without hook form (dense changes, rows of
     embeddings) are written into the weights one after the other instead. The model comes back bit for bit.
 
-    `report.settings` tells how it was made: model, editors with their settings, and what was asked.
+    `report.settings` tells how it was made: model, editors with their settings, and what was asked; `report.cases` what
+    was asked of each record and how its edit was made.
 
     Args:
         edits: None for the unedited model; one `Edit` for all records; a mapping from case id to `Edit`; or an
@@ -86,97 +67,56 @@ def evaluate(
             the same streams of chance.
         references: what the texts are compared with (RS), such as `lens_rome.datasets.References`.
         essence: score too how likely the unedited model's texts about each subject still are (Hase et al.).
+        refused: what becomes of a record of which the editor makes no edit: `"raise"`, or `"unedited"` to score it
+            without one, with the reason in its `RecordCase`.
+        out: a folder that every finished chunk is written to at once. Called again with the same arguments after an
+            interruption, it continues; it can be divided over processes that write to one folder. A record that fails
+            is a row with its error there, and the others go on.
+        chunk_size: records that are done and written together in a folder; what an interruption costs at most.
+        shard: this process's share, such as `"2/8"`; None to take it from torchrun's or SLURM's environment.
+        retry_errors: try records again that failed in an earlier call.
+
+    Returns:
+        With `out` all that is there so far, including what other processes have written; an `UnfinishedRunWarning`
+        tells what is missing.
 
     Raises:
-        EditError: no records, no edit for one of them, settings out of range, or scores of texts without settings or
-            generation prompts.
+        EditError: no records, no edit for one of them, settings out of range, scores of texts without settings or
+            generation prompts, or an editor that refuses a record (not with `out`).
         DatasetError: no reference texts for a record.
         EditMismatchError: an edit was made for other weights.
-        FactError, SubjectSpanError, SurfaceError: a prompt or target that cannot be used, or is too long.
+        FactError, SubjectSpanError, SurfaceError: a prompt or target that cannot be used, or is too long (not with
+            `out`).
+        RunError: `out` holds a run of another model, other records or other settings; nothing is written then. Or every
+            record failed.
     """
-    surface = as_surface(model)
-    records = list(records)
-    _check(records, edits, batch_tokens)
-    _check_texts(records, texts, references, essence)
-    expected = expected_targets(records, attributes) if before or edits is None else {}
-    scorer = Scorer(surface, expected, before=before, weights=weights, batch_tokens=batch_tokens)
-
-    writer = texts and TextScorer(surface, texts, references, essence=essence, weights=weights)
-    how = Provenance(surface)
-
-    def scored() -> Iterator[list[PromptScore]]:
-        for some in _edits_of(model, records, edits, moments):
-            jobs = [_job(surface, *each, prepend_bos, attributes) for each in some]
-            for job in jobs:
-                how.add(job.edit, job.prepend_bos)
-            told = scorer.score(jobs)
-            if writer:
-                writer.write(jobs)
-            yield from told
-
-    told = track(scored(), total=len(records), description=label or "evaluating", disable=not progress, transient=True)
-    scores = tuple(score for scores in told for score in scores)
-    settings = how.settings(before=before, attributes=attributes, weights=weights, texts=texts, essence=essence)
-    return EvalReport(scores, label, writer.rows(before=before) if writer else (), settings)
+    check_ways(out, chunk_size, shard, retry_errors)
+    asked = Asked(prepend_bos, before, attributes, weights, batch_tokens, texts, references, essence, refused)
+    job = Evaluation(model, list(records), edits, moments=moments, asked=asked)
+    if out is None:
+        return _in_memory(job, label, progress)
+    run = open_run(out, job, label, chunk_size)
+    work_on(run, job, chunk_size=chunk_size, shard=shard, retry_errors=retry_errors, progress=progress)
+    return load_run(out, label=label or None)
 
 
-def _check(records: Sequence[EvalRecord], edits: Edits, batch_tokens: int | None) -> None:
-    if not records:
-        raise EditError("no records to evaluate on.")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise EditError(f"batch_tokens must be a whole number from 1, got {batch_tokens}.")
-    if isinstance(edits, Mapping):
-        missing = [record.case_id for record in records if record.case_id not in edits]
-        if missing:
-            raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
-
-
-def _check_texts(
-    records: Sequence[EvalRecord], texts: TextSettings | None, references: ReferenceTexts | None, essence: bool
-) -> None:
-    """Everything that is wrong with what is asked of texts, before an edit is made."""
-    if texts is None and (references is not None or essence):
-        raise EditError("references and essence score texts; say how they are written: texts=TextSettings().")
-    prompted = [record for record in records if record.generation_prompts]
-    if texts is not None and not (prompted or essence):
-        raise EditError("no record has generation_prompts, so there is nothing to write. Leave texts out.")
-    if references is not None:
-        references.check([record.reference_group for record in prompted])
-
-
-def _job(
-    surface: AbstractSurface, record: EvalRecord, edit: Edit | None, prepend_bos: bool | None, attributes: bool
-) -> Job:
-    bos = surface.prepends_bos(prepend_bos if edit is None else _bos_of(edit, prepend_bos))
-    return Job(record, asked_prompts(record, bos, attributes), edit, bos)
-
-
-def _bos_of(edit: Edit, prepend_bos: bool | None) -> bool | None:
-    """The BOS setting to score an edit with: the one it was made with."""
-    made_with = edit.provenance.get("prepend_bos")
-    if prepend_bos is not None and made_with is not None and made_with != prepend_bos:
-        raise EditError(f"the edit was made with prepend_bos={made_with}; score it so, or leave prepend_bos out.")
-    return made_with if prepend_bos is None else prepend_bos
-
-
-def _edits_of(
-    model: Model,
-    records: Sequence[EvalRecord],
-    edits: Edits,
-    moments: SecondMoments | SecondMoment | str | None,
-) -> Iterator[list[tuple[EvalRecord, Edit | None]]]:
-    """Records with their edits, some at a time. An editor makes the edits of those together."""
-    given = edits is None or isinstance(edits, Edit | Mapping)
-    step = _SCORED if given else 1 if getattr(edits, "makes_dense_edits", False) else _TOGETHER
-    for start in range(0, len(records), step):
-        some = records[start : start + step]
-        if isinstance(edits, Mapping):
-            yield [(record, edits[record.case_id]) for record in some]
-        elif edits is None or isinstance(edits, Edit):
-            yield [(record, edits) for record in some]
-        else:
-            made = edits.edit_each(model, [record.request for record in some], moments=moments)
-            yield list(zip(some, made, strict=True))
+def _in_memory(job: Evaluation, label: str, progress: bool) -> EvalReport:
+    writer = job.writer()
+    told = track(
+        job.scored(job.records, writer),
+        total=len(job.records),
+        description=label or "evaluating",
+        disable=not progress,
+        transient=True,
+    )
+    scored = list(told)
+    return EvalReport(
+        tuple(score for each in scored for score in each.scores),
+        label,
+        writer.rows(before=job.asked.before) if writer else (),
+        job.told_by(job.how),
+        tuple(each.case for each in scored),
+    )
 
 
 def score_record(

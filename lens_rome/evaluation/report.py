@@ -231,7 +231,9 @@ class EvalReport:
 
     @classmethod
     def load(cls, path: str | Path) -> "EvalReport":
-        """Read what `save` wrote. Raises `FileFormatError` for a file that is damaged or of another kind."""
+        """Read what `save` wrote, or the folder of a run (`evaluate(out=...)`). Raises `FileFormatError` for a file
+        that is damaged or of another kind.
+        """
         from lens_rome.evaluation.report_files import load_report
 
         return load_report(path)

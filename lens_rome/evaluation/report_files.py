@@ -16,6 +16,7 @@ from lens_rome.evaluation.metrics import ReportError
 from lens_rome.evaluation.report import EvalReport
 from lens_rome.evaluation.row_lines import from_line, to_line
 from lens_rome.evaluation.rows import PromptScore, RecordCase, RecordTexts
+from lens_rome.evaluation.run_folder import is_run, load_run
 
 _KIND = "evaluation"
 _ROWS_FILE, _PROMPTS_FILE, _RECORDS_FILE = "report.jsonl", "prompts.parquet", "records.parquet"
@@ -50,12 +51,15 @@ def save_report(report: EvalReport, path: str | Path) -> Path:
 
 
 def load_report(path: str | Path) -> EvalReport:
-    """Read what `save_report` wrote, a file or a folder.
+    """Read what `save_report` wrote, a file or a folder; or the folder of a run, as `load_run`.
 
     Raises:
         FileFormatError: no such file, truncated, changed, of another kind, or of a newer format.
+        RunError: the folder of a run that is none of an evaluation, or damaged.
     """
     path = Path(path)
+    if is_run(path):
+        return load_run(path)
     path = path / _ROWS_FILE if path.is_dir() else path
     try:
         lines = path.read_bytes().splitlines(keepends=True)

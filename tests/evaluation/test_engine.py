@@ -1,7 +1,6 @@
 """Scores of many edited models in common runs equal a loop over edits, prompts and objects."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -87,8 +86,7 @@ def test_the_size_of_batches_changes_nothing(gpt2: Any, gpt2_case: Case, batch_t
 def test_how_many_records_are_scored_together_changes_nothing(
     gpt2: Any, gpt2_case: Case, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The function hides its module.
-    monkeypatch.setattr(sys.modules["lens_rome.evaluation.evaluate"], "_SCORED", together)
+    monkeypatch.setattr("lens_rome.evaluation.making._SCORED", together)
     edits = edits_of(gpt2)
     report = evaluate(gpt2, RECORDS, edits, before=True)
     assert_equals_loop(gpt2, gpt2_case, edits, report)
@@ -212,8 +210,7 @@ def test_the_unedited_model_is_asked_each_question_once(
         return engine.run_rows(surface, rows, *args, **kwargs)
 
     monkeypatch.setattr(scorer, "run_rows", spy)
-    # The function hides its module.
-    monkeypatch.setattr(sys.modules["lens_rome.evaluation.evaluate"], "_SCORED", 2)
+    monkeypatch.setattr("lens_rome.evaluation.making._SCORED", 2)
     again = [*RECORDS, replace(RECORDS[0], case_id=12)]
     evaluate(gpt2, again, edits_of(gpt2) if edited else None, before=True, batch_tokens=batch_tokens)
     bos = as_surface(gpt2).prepends_bos()

@@ -1,0 +1,185 @@
+"""An evaluation as a job: what it depends on, and the rows of any of its records."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lens_rome._typing import Model
+from lens_rome.editing import Edit
+from lens_rome.editing.row_hooks import check_edits
+from lens_rome.errors import EditError
+from lens_rome.evaluation import identity
+from lens_rome.evaluation.asked import Asked
+from lens_rome.evaluation.case_rows import record_case, relative_norm
+from lens_rome.evaluation.making import Edits, Made, Maker, Moments
+from lens_rome.evaluation.provenance import Provenance
+from lens_rome.evaluation.questions import asked_prompts, expected_targets
+from lens_rome.evaluation.row_lines import to_line
+from lens_rome.evaluation.rows import PromptScore, RecordCase, RecordTexts
+from lens_rome.evaluation.scorer import Job, Scorer
+from lens_rome.evaluation.text_scorer import TextScorer
+from lens_rome.facts import EvalRecord
+from lens_rome.surface import as_surface
+from lens_rome.surface.digest import model_digest
+
+CHUNK_SIZE = 32
+"""Records that a run computes and writes together."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A record's rows but for its texts."""
+
+    case: RecordCase
+    scores: Sequence[PromptScore]
+
+
+class Evaluation:
+    """Records, the model, and everything that is asked; an engine needs no more than `ids`, `settings` and `rows`.
+
+    What the unedited model said is remembered, so the model must stay as it is meanwhile.
+
+    Args:
+        edits: as of `evaluate`.
+
+    Raises:
+        EditError: as `evaluate`, before an edit is made.  DatasetError: no reference texts for a record.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        records: Sequence[EvalRecord],
+        edits: Edits = None,
+        *,
+        moments: Moments = None,
+        asked: Asked | None = None,
+    ) -> None:
+        self.model, self.records, self.edits, self.moments = model, list(records), edits, moments
+        self.asked, self.surface = asked or Asked(), as_surface(model)
+        self.asked.check(self.records)
+        if isinstance(edits, Mapping):
+            missing = [record.case_id for record in self.records if record.case_id not in edits]
+            if missing:
+                raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
+        self.how = Provenance(self.surface)
+
+    # -- a run -------------------------------------------------------------------------------------------------------
+
+    @property
+    def ids(self) -> list[str]:
+        """The case ids as texts, in the order of the records."""
+        return [str(record.case_id) for record in self.records]
+
+    def settings(self, chunk_size: int = CHUNK_SIZE) -> dict[str, Any]:
+        """Everything that the rows depend on, but for rounding: what is not here may differ between two starts.
+
+        Raises:
+            EditError: an editor or references of which nobody could tell whether they are the same.
+            EditMismatchError: given edits were made for other weights.
+        """
+        how, asked = Provenance(self.surface), self.asked
+        given: dict[str, Any] = {}
+        if self._maker.given:
+            edits = [made.edit for some in self._maker.of(self.records) for made in some]
+            check_edits(self.surface, list({id(edit): edit for edit in edits if edit is not None}.values()))
+            for edit in edits:
+                how.add(edit, self._bos(edit))
+            given = {} if self.edits is None else {"given_edits": identity.edits_digest(edits)}
+        else:
+            how.add(None, self._bos(None))
+        told = self.told_by(how)
+        told.pop("versions")
+        if not self._maker.given:
+            told["edits"] = [identity.describe_editor(self._editor)]
+            told["moments"] = identity.describe_moments(self.moments)
+        if asked.references is not None:
+            given["references"] = identity.digest(asked.references)
+        digests = {"model_weights": model_digest(self.surface), "records": identity.records_digest(self.records)}
+        return told | given | digests | {"chunk_size": chunk_size}
+
+    def rows(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """A row for each id: its place among the records, and the lines of its rows in a report."""
+        writer = self.writer()
+        scored = self.scored([self.records[self._places[name]] for name in ids], writer)
+        texts: dict[int, RecordTexts] = {}
+        if writer:
+            # The texts of the unedited model are written when all edited ones are.
+            scored = iter(list(scored))
+            texts = {row.case_id: row for row in writer.rows(before=self.asked.before)}
+        for name, each in zip(ids, scored, strict=True):
+            rows = [each.case, *each.scores, *([texts[each.case.case_id]] if each.case.case_id in texts else [])]
+            yield {"id": name, "place": self._places[name], "rows": [to_line(row) for row in rows]}
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.ids)}
+
+    def told_by(self, how: Provenance) -> dict[str, Any]:
+        """The settings of a report, with what the edits told."""
+        asked = self.asked
+        return how.settings(
+            before=asked.before,
+            attributes=asked.attributes,
+            weights=asked.weights,
+            texts=asked.texts,
+            essence=asked.essence,
+        )
+
+    # -- scores ------------------------------------------------------------------------------------------------------
+
+    def writer(self) -> TextScorer | None:
+        """What writes the texts of records that are scored together; None where none are asked for."""
+        asked = self.asked
+        return asked.texts and TextScorer(
+            self.surface, asked.texts, asked.references, essence=asked.essence, weights=asked.weights
+        )
+
+    def scored(self, records: Sequence[EvalRecord], writer: TextScorer | None) -> Iterator[Scored]:
+        """The rows of some records in their order; `writer` has their texts when all have come."""
+        for some in self._maker.of(records):
+            jobs = [self._job(made) for made in some]
+            for job in jobs:
+                self.how.add(job.edit, job.prepend_bos)
+            told = self._scorer.score(jobs)
+            if writer:
+                writer.write(jobs)
+            distinct = {id(made.edit): made.edit for made in some}
+            changes = {key: None if edit is None else relative_norm(edit) for key, edit in distinct.items()}
+            for made, scores in zip(some, told, strict=True):
+                name = "" if self._maker.given else identity.editor_name(self.edits)
+                yield Scored(record_case(made, name, changes[id(made.edit)]), scores)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        asked = self.asked
+        wanted = asked.before or self.edits is None
+        expected = expected_targets(self.records, asked.attributes) if wanted else {}
+        return Scorer(
+            self.surface, expected, before=asked.before, weights=asked.weights, batch_tokens=asked.batch_tokens
+        )
+
+    @cached_property
+    def _editor(self) -> Any:
+        return identity.with_contexts(self.edits, self.surface)
+
+    @cached_property
+    def _maker(self) -> Maker:
+        given = Maker(self.model, self.edits, self.moments, False)
+        return given if given.given else Maker(self.model, self._editor, self.moments, self.asked.refused == "unedited")
+
+    def _job(self, made: Made) -> Job:
+        bos = self._bos(made.edit)
+        return Job(made.record, asked_prompts(made.record, bos, self.asked.attributes), made.edit, bos)
+
+    def _bos(self, edit: Edit | None) -> bool:
+        """The BOS setting to score with: the one that the edit was made with, or the editor makes its edits with."""
+        asked = self.asked.prepend_bos
+        if edit is not None:
+            made_with = edit.provenance.get("prepend_bos")
+        else:
+            made_with = None if self._maker.given else getattr(self.edits, "prepend_bos", None)
+        if asked is not None and made_with is not None and made_with != asked:
+            raise EditError(f"the edit was made with prepend_bos={made_with}; score it so, or leave prepend_bos out.")
+        return self.surface.prepends_bos(asked if made_with is None else made_with)
