@@ -20,11 +20,12 @@ from _machine import random_gpt2
 
 import lens_rome as lr
 from lens_rome.editing import Edit, LowRankDelta
-from lens_rome.evaluation.questions import asked_prompts
+from lens_rome.evaluation.questions import ASKED_GROUPS, asked_prompts
 from lens_rome.facts import answer_tokens
 from lens_rome.surface import as_surface, pad_right
 from lens_rome.surface.load import HookedTransformer
 
+GROUPS = (*ASKED_GROUPS, "attribute")
 SHAPES = {"small": (12, 768, 12, 50257), "medium": (24, 1024, 16, 50257)}
 
 
@@ -45,7 +46,11 @@ def straightforward(model, records, edits, attributes: bool = False) -> list[flo
 
 def all_rows(surface, record, attributes: bool) -> list[float]:
     """Every prompt with each object, one row each, in one forward."""
-    asked = [question for prompt in asked_prompts(record, True, attributes) for question in prompt.questions]
+    asked = [
+        question
+        for prompt in asked_prompts(record, True, GROUPS if attributes else ASKED_GROUPS)
+        for question in prompt.questions
+    ]
     targets = [answer_tokens(surface, question.prompt, question.target) for question in asked]
     prompts = [surface.encode(question.prompt).ids for question in asked]
     logits = surface.run(pad_right([[*p, *t] for p, t in zip(prompts, targets, strict=True)])[0])

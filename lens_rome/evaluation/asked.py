@@ -1,9 +1,13 @@
 """What is asked of every record of an evaluation, checked before an edit is made."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from lens_rome.editing.problems import EditingProblem
 from lens_rome.errors import EditError
+from lens_rome.evaluation.needs import Needs
+from lens_rome.evaluation.noised import NOISED_GROUPS
+from lens_rome.evaluation.questions import ASKED_GROUPS
 from lens_rome.evaluation.settings import TextSettings
 from lens_rome.evaluation.texts import ReferenceTexts
 from lens_rome.facts import EvalRecord
@@ -19,13 +23,18 @@ class Asked:
 
     prepend_bos: bool | None = None
     before: bool = False
-    attributes: bool = False
     weights: bool = False
     batch_tokens: int | None = None
     texts: TextSettings | None = None
     references: ReferenceTexts | None = None
     essence: bool = False
     refused: str = "raise"
+    problem: EditingProblem | None = None
+    metrics: tuple[str, ...] = ()
+    """Empty for all that there is data for."""
+    groups: tuple[str, ...] = ASKED_GROUPS
+    """Kinds of prompts."""
+    divergence: bool = False
 
     def __post_init__(self) -> None:
         if self.batch_tokens is not None and self.batch_tokens < 1:
@@ -34,6 +43,31 @@ class Asked:
             raise EditError("references and essence score texts; say how they are written: texts=TextSettings().")
         if self.refused not in ("raise", "unedited"):
             raise EditError(f"refused is 'raise' or 'unedited', got {self.refused!r}.")
+
+    @property
+    def plain_groups(self) -> tuple[str, ...]:
+        """Kinds of prompts that are asked as they stand; the others with a noised subject."""
+        noised = NOISED_GROUPS if self.problem is not None and self.problem.objective.noise else ()
+        return tuple(group for group in self.groups if group not in noised)
+
+    def for_metrics(self, names: Sequence[str]) -> "Asked":
+        """All that these metrics need and no other prompts. Texts have the papers' settings where none are given.
+
+        Raises:
+            ReportError: no such metric.  EditError: RS without references.
+        """
+        needs = Needs.of(names)
+        if "references" in needs.asks and self.references is None:
+            raise EditError("RS compares texts with references; pass references=, such as References.of(snippets).")
+        return replace(
+            self,
+            metrics=tuple(dict.fromkeys(names)),
+            groups=(*needs.groups, *(group for group in self.groups if group not in ASKED_GROUPS)),
+            before=self.before or "before" in needs.asks,
+            divergence="divergence" in needs.asks,
+            texts=self.texts or (TextSettings() if needs.texts else None),
+            essence=self.essence or "essence" in needs.asks,
+        )
 
     def check(self, records: Sequence[EvalRecord]) -> None:
         """Raise `EditError` if there are no records or nothing to write, `DatasetError` without a reference text."""

@@ -1,16 +1,17 @@
 """Score edits on CounterFact-style records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.progress import track
 
 from lens_rome._typing import Model
+from lens_rome.editing.problems import EditingProblem
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
 from lens_rome.evaluation.likelihood import likelihoods
 from lens_rome.evaluation.making import Edits, Moments
-from lens_rome.evaluation.questions import asked_prompts
+from lens_rome.evaluation.questions import ASKED_GROUPS, asked_prompts
 from lens_rome.evaluation.report import EvalReport, PromptScore
 from lens_rome.evaluation.run_folder import check_ways, load_run, open_run, work_on
 from lens_rome.evaluation.settings import TextSettings
@@ -25,6 +26,8 @@ def evaluate(
     edits: Edits = None,
     *,
     moments: Moments = None,
+    metrics: Sequence[str] | None = None,
+    problem: EditingProblem | None = None,
     prepend_bos: bool | None = None,
     label: str = "",
     progress: bool = False,
@@ -53,6 +56,11 @@ def evaluate(
     Args:
         edits: None for the unedited model; one `Edit` for all records; a mapping from case id to `Edit`; or an
             editor, which then makes one independent edit a record (with `moments`).
+        metrics: names of `METRICS`: what they need is asked, and no more; None for the prompts of the rewrite, of
+            paraphrases and of neighbours, and what the options below add. NS+, NM+, NKL and NKL+ (CounterFact+) are
+            asked for by name only.
+        problem: one of `editing.editing_problems`: the records' requests become that problem's, an editor is adapted to
+            it, and scores are of its target on its input. Neighbours are asked for the false object, without noise.
         prepend_bos: None for the setting an edit was made with, and the model's own without an edit.
         label: what the report calls itself.
         before: score the unedited model too, into `before_new` and `before_true` of each score. A prompt of several
@@ -82,7 +90,9 @@ def evaluate(
 
     Raises:
         EditError: no records, no edit for one of them, settings out of range, scores of texts without settings or
-            generation prompts, or an editor that refuses a record (not with `out`).
+            generation prompts, a problem that has no target for a record, or an editor that refuses a record (the last
+            two not with `out`).
+        ReportError: no such metric.
         DatasetError: no reference texts for a record.
         EditMismatchError: an edit was made for other weights.
         FactError, SubjectSpanError, SurfaceError: a prompt or target that cannot be used, or is too long (not with
@@ -91,7 +101,9 @@ def evaluate(
             record failed.
     """
     check_ways(out, chunk_size, shard, retry_errors)
-    asked = Asked(prepend_bos, before, attributes, weights, batch_tokens, texts, references, essence, refused)
+    groups = (*ASKED_GROUPS, "attribute") if attributes else ASKED_GROUPS
+    asked = Asked(prepend_bos, before, weights, batch_tokens, texts, references, essence, refused, problem, (), groups)
+    asked = asked if metrics is None else asked.for_metrics(metrics)
     job = Evaluation(model, list(records), edits, moments=moments, asked=asked)
     if out is None:
         return _in_memory(job, label, progress)
@@ -128,7 +140,8 @@ def score_record(
     Raises:
         FactError: as `evaluate`.
     """
-    prompts = asked_prompts(record, surface.prepends_bos(prepend_bos), attributes)
+    groups = (*ASKED_GROUPS, "attribute") if attributes else ASKED_GROUPS
+    prompts = asked_prompts(record, surface.prepends_bos(prepend_bos), groups)
     questions = [question for prompt in prompts for question in prompt.questions]
     told = likelihoods(surface, [(question.prompt, question.target) for question in questions], prepend_bos)
     found = dict(zip(questions, told, strict=True))

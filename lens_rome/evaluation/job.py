@@ -1,7 +1,7 @@
 """An evaluation as a job: what it depends on, and the rows of any of its records."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,9 @@ from lens_rome.errors import EditError
 from lens_rome.evaluation import identity
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.case_rows import record_case, relative_norm
+from lens_rome.evaluation.divergence import divergences
 from lens_rome.evaluation.making import Edits, Made, Maker, Moments
+from lens_rome.evaluation.noised import noised_scores, posed
 from lens_rome.evaluation.provenance import Provenance
 from lens_rome.evaluation.questions import asked_prompts, expected_targets
 from lens_rome.evaluation.row_lines import to_line
@@ -121,10 +123,12 @@ class Evaluation:
         asked = self.asked
         return how.settings(
             before=asked.before,
-            attributes=asked.attributes,
+            groups=asked.groups,
             weights=asked.weights,
             texts=asked.texts,
             essence=asked.essence,
+            metrics=asked.metrics,
+            problem=asked.problem,
         )
 
     # -- scores ------------------------------------------------------------------------------------------------------
@@ -138,11 +142,11 @@ class Evaluation:
 
     def scored(self, records: Sequence[EvalRecord], writer: TextScorer | None) -> Iterator[Scored]:
         """The rows of some records in their order; `writer` has their texts when all have come."""
-        for some in self._maker.of(records):
+        for some in self._maker.of([self._posed(record) for record in records]):
             jobs = [self._job(made) for made in some]
             for job in jobs:
                 self.how.add(job.edit, job.prepend_bos)
-            told = self._scorer.score(jobs)
+            told = self._scores(jobs)
             if writer:
                 writer.write(jobs)
             distinct = {id(made.edit): made.edit for made in some}
@@ -151,18 +155,36 @@ class Evaluation:
                 name = "" if self._maker.given else identity.editor_name(self.edits)
                 yield Scored(record_case(made, name, changes[id(made.edit)]), scores)
 
+    def _posed(self, record: EvalRecord) -> EvalRecord:
+        problem = self.asked.problem
+        return record if problem is None else posed(problem, self.surface, record, self._bos(None))
+
+    def _scores(self, jobs: Sequence[Job]) -> list[list[PromptScore]]:
+        told, asked = self._scorer.score(jobs), self.asked
+        if asked.divergence:
+            moved = divergences(self.surface, jobs, weights=asked.weights)
+            told = [
+                [replace(row, divergence=moved.get((id(job.edit), row.prompt))) for row in rows]
+                for job, rows in zip(jobs, told, strict=True)
+            ]
+        if asked.problem is None or asked.plain_groups == asked.groups:
+            return told
+        noised = noised_scores(self.surface, asked.problem, jobs, asked.groups, before=asked.before)
+        return [[*own, *others] for own, others in zip(noised, told, strict=True)]
+
     @cached_property
     def _scorer(self) -> Scorer:
         asked = self.asked
-        wanted = asked.before or self.edits is None
-        expected = expected_targets(self.records, asked.attributes) if wanted else {}
+        wanted = (asked.before or self.edits is None) and asked.problem is None
+        expected = expected_targets(self.records, asked.groups) if wanted else {}
         return Scorer(
             self.surface, expected, before=asked.before, weights=asked.weights, batch_tokens=asked.batch_tokens
         )
 
     @cached_property
     def _editor(self) -> Any:
-        return identity.with_contexts(self.edits, self.surface)
+        problem = self.asked.problem
+        return identity.with_contexts(problem.adapt(self.edits) if problem else self.edits, self.surface)
 
     @cached_property
     def _maker(self) -> Maker:
@@ -171,7 +193,7 @@ class Evaluation:
 
     def _job(self, made: Made) -> Job:
         bos = self._bos(made.edit)
-        return Job(made.record, asked_prompts(made.record, bos, self.asked.attributes), made.edit, bos)
+        return Job(made.record, asked_prompts(made.record, bos, self.asked.plain_groups), made.edit, bos)
 
     def _bos(self, edit: Edit | None) -> bool:
         """The BOS setting to score with: the one that the edit was made with, or the editor makes its edits with."""

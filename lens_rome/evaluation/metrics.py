@@ -46,6 +46,10 @@ class Metric:
     lower_is_better: bool = False
     problem: str = ""
     """The editing problem that it is for; empty for all."""
+    asks: str = ""
+    """What must be asked beside its group: `"before"`, the same of the unedited model; `"divergence"`; `"references"`;
+    or `"essence"`.
+    """
 
     def value(self, row: Row) -> float | None:
         """Its value for a row; None for rows of another group and where the data is missing."""
@@ -150,17 +154,16 @@ _COUNTERFACT = (
     Metric("NS", "neighborhood score", f"{_ROME}, §3.3", "neighborhood", _success, "nll"),
     Metric("NM", "neighborhood magnitude", f"{_ROME}, §3.3", "neighborhood", _margin, "nll"),
     Metric("GE", "generation entropy (n-grams, bits)", f"{_ROME}, §3.3", TEXTS, _entropy),
-    Metric("RS", "reference score (tf-idf cosine)", f"{_ROME}, §3.3", TEXTS, _reference),
+    Metric("RS", "reference score (tf-idf cosine)", f"{_ROME}, §3.3", TEXTS, _reference, asks="references"),
 )
 _AFTER_THE_EDIT = "after the edit's own sentence"
 _DISTRACTING = "distracting_neighborhood"
+_KL: dict[str, Any] = {"scale": 1.0, "lower_is_better": True, "asks": "divergence"}
 _PLUS = (
     Metric("NS+", f"NS {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _success, "nll"),
     Metric("NM+", f"NM {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _margin, "nll"),
-    Metric(
-        "NKL", "KL of the next token (nats)", _SPECIFICITY, "neighborhood", _divergence, "nll", 1, lower_is_better=True
-    ),
-    Metric("NKL+", f"NKL {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _divergence, "nll", 1, lower_is_better=True),
+    Metric("NKL", "KL of the next token (nats)", _SPECIFICITY, "neighborhood", _divergence, "nll", **_KL),
+    Metric("NKL+", f"NKL {_AFTER_THE_EDIT}", _SPECIFICITY, _DISTRACTING, _divergence, "nll", **_KL),
 )
 _EXACT = (
     Metric("rewrite_acc", "new object is greedy", f"{_MEMIT}, released code", "rewrite", _exact_new, "exact"),
@@ -176,17 +179,20 @@ _ZSRE = (
 )
 _ERASURE = "fact erasure"
 _NORMALISED = (
-    Metric("RwS", "rewrite score", f"{_HASE}, App. B", "rewrite", _gain, "joint"),
-    Metric("PaS", "paraphrase score", f"{_HASE}, App. B", "paraphrase", _gain, "joint"),
-    Metric("NeS", "neighborhood score", f"{_HASE}, App. B", "neighborhood", _unmoved, "joint"),
+    Metric("RwS", "rewrite score", f"{_HASE}, App. B", "rewrite", _gain, "joint", asks="before"),
+    Metric("PaS", "paraphrase score", f"{_HASE}, App. B", "paraphrase", _gain, "joint", asks="before"),
+    Metric("NeS", "neighborhood score", f"{_HASE}, App. B", "neighborhood", _unmoved, "joint", asks="before"),
     Combination("Overall", "mean of RwS, PaS and NeS", f"{_HASE}, App. B", ("RwS", "PaS", "NeS")),
-    Metric("Ess", "essence score", f"{_HASE}, App. B", TEXTS, _essence),
+    Metric("Ess", "essence score", f"{_HASE}, App. B", TEXTS, _essence, asks="essence"),
     Combination("Overall+E", "mean of RwS, PaS, NeS and Ess", f"{_HASE}, App. B", ("RwS", "PaS", "NeS", "Ess")),
-    Metric("RwS_FE", "share erased", f"{_HASE}, App. B", "rewrite", _erased, "joint", problem=_ERASURE),
-    Metric("PaS_FE", "share erased", f"{_HASE}, App. B", "paraphrase", _erased, "joint", problem=_ERASURE),
+    Metric("RwS_FE", "share erased", f"{_HASE}, App. B", "rewrite", _erased, "joint", problem=_ERASURE, asks="before"),
+    Metric(
+        "PaS_FE", "share erased", f"{_HASE}, App. B", "paraphrase", _erased, "joint", problem=_ERASURE, asks="before"
+    ),
     Combination("Overall_FE", "with RwS_FE, PaS_FE", f"{_HASE}, App. B", ("RwS_FE", "PaS_FE", "NeS"), problem=_ERASURE),
 )
-_HEALTH = (Metric("perplexity", "of texts on the subject", _ROME, TEXTS, _perplexity, scale=1.0, lower_is_better=True),)
+_PPL: dict[str, Any] = {"scale": 1.0, "lower_is_better": True, "asks": "essence"}
+_HEALTH = (Metric("perplexity", "of texts on the subject", _ROME, TEXTS, _perplexity, **_PPL),)
 
 METRICS: Mapping[str, AnyMetric] = MappingProxyType(
     {metric.name: metric for metric in (*_COUNTERFACT, *_PLUS, *_EXACT, *_ZSRE, *_NORMALISED, *_HEALTH)}

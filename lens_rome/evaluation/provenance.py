@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from lens_rome._installed import versions
 from lens_rome.editing import Edit
+from lens_rome.editing.problems import EditingProblem
 from lens_rome.evaluation.settings import TextSettings
 from lens_rome.surface import AbstractSurface
 
@@ -30,10 +31,12 @@ class Provenance:
         self,
         *,
         before: bool,
-        attributes: bool,
+        groups: Sequence[str],
         weights: bool,
         texts: TextSettings | None = None,
         essence: bool = False,
+        metrics: Sequence[str] = (),
+        problem: EditingProblem | None = None,
     ) -> dict[str, Any]:
         """For `EvalReport.settings`.
 
@@ -47,13 +50,15 @@ class Provenance:
             "prepend_bos": next(iter(self._bos)) if len(self._bos) == 1 else sorted(self._bos),
             "edits": list(self._made.values()),
             "before": before,
-            "attributes": attributes,
+            "groups": list(groups),
             "weights": weights,
         }
         if texts is not None:
             # How many texts are written together changes none of them.
             found["texts"] = {name: value for name, value in asdict(texts).items() if name != "rows"}
             found["texts"] |= {} if essence else {"essence_samples": 0}
+        found |= {"metrics": list(metrics)} if metrics else {}
+        found |= {"problem": problem.name, "problem_settings": asdict(problem)} if problem else {}
         return found | {"versions": versions()}
 
 

@@ -1,12 +1,15 @@
 """What is asked about a record, and the scores that the answers make."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from lens_rome.errors import FactError
 from lens_rome.evaluation.likelihood import Likelihood
 from lens_rome.evaluation.report import PromptScore
 from lens_rome.facts import EvalRecord
+
+ASKED_GROUPS = ("rewrite", "paraphrase", "neighborhood")
+"""What is asked where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,15 @@ class AskedPrompt:
         return PromptScore(self.case_id, self.group, prompt, new, true, old_new, old_true, self.relation)
 
 
-def asked_prompts(record: EvalRecord, prepend_bos: bool, attributes: bool = False) -> list[AskedPrompt]:
-    """All prompts of a record that are scored, in the order of the report.
+def asked_prompts(record: EvalRecord, prepend_bos: bool, groups: Collection[str] = ASKED_GROUPS) -> list[AskedPrompt]:
+    """The prompts of a record that are scored, in the order of the report.
 
     Args:
-        attributes: the attribute prompts too; no published score is made of them.
+        groups: kinds of prompts; no published score is made of the attribute prompts.
 
     Raises:
         FactError: the answers of the neighbourhood prompts are not as many as the prompts.
     """
-    new = record.request.target_new
     return [
         AskedPrompt(
             record.case_id,
@@ -61,30 +63,38 @@ def asked_prompts(record: EvalRecord, prepend_bos: bool, attributes: bool = Fals
             Question(prompt, true, prepend_bos) if true else None,
             record.request.relation,
         )
-        for group, prompt, true in _prompts(record, attributes)
+        for group, prompt, new, true in _prompts(record, groups)
     ]
 
 
-def expected_targets(records: Iterable[EvalRecord], attributes: bool = False) -> dict[str, dict[str, None]]:
+def expected_targets(
+    records: Iterable[EvalRecord], groups: Collection[str] = ASKED_GROUPS
+) -> dict[str, dict[str, None]]:
     """Every prompt of the records with all targets that some record asks about after it."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
-        for _, prompt, true in _prompts(record, attributes):
-            found.setdefault(prompt, {}).update(dict.fromkeys([record.request.target_new, *([true] if true else [])]))
+        for _, prompt, new, true in _prompts(record, groups):
+            found.setdefault(prompt, {}).update(dict.fromkeys([new, *([true] if true else [])]))
     return found
 
 
-def _prompts(record: EvalRecord, attributes: bool) -> Iterator[tuple[str, str, str]]:
-    """Group, prompt, and the object that held before or is right there."""
+def _prompts(record: EvalRecord, groups: Collection[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Group, prompt, the new object, and the object that held before or is right there."""
     request, answers = record.request, record.neighborhood_answers
     if answers and len(answers) != len(record.neighborhood_prompts):
         raise FactError(
             f"record {record.case_id} has {len(record.neighborhood_prompts)} neighborhood_prompts and {len(answers)} "
             "neighborhood_answers. Give one answer a prompt, or none where target_true is right after all of them."
         )
-    yield "rewrite", request.prompt, request.target_true
-    yield from (("paraphrase", prompt, request.target_true) for prompt in record.paraphrase_prompts)
-    for i, prompt in enumerate(record.neighborhood_prompts):
-        yield "neighborhood", prompt, answers[i] if answers else request.target_true
-    if attributes:
-        yield from (("attribute", prompt, request.target_true) for prompt in record.attribute_prompts)
+    new, true = request.target_new, request.target_true
+    other = record.neighborhood_target or new
+    beside = [(prompt, answers[i] if answers else true) for i, prompt in enumerate(record.neighborhood_prompts)]
+    sentence = f"{request.prompt} {new}. "  # as the released code of CounterFact+ writes it
+    every = (
+        ("rewrite", request.prompt, new, true),
+        *(("paraphrase", prompt, new, true) for prompt in record.paraphrase_prompts),
+        *(("neighborhood", prompt, other, right) for prompt, right in beside),
+        *(("distracting_neighborhood", sentence + prompt, other, right) for prompt, right in beside),
+        *(("attribute", prompt, new, true) for prompt in record.attribute_prompts),
+    )
+    yield from (each for each in every if each[0] in groups)

@@ -140,7 +140,11 @@ class EvalReport:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of all metrics, those of an editing problem only where `settings["problem"]` is that problem."""
+        """Names of the metrics that were asked for (`settings["metrics"]`), or of all; those of an editing problem only
+        where `settings["problem"]` is that problem.
+        """
+        if self.settings.get("metrics"):
+            return tuple(self.settings["metrics"])
         problems = ("", self.settings.get("problem", ""))
         return tuple(name for name, metric in METRICS.items() if metric.problem in problems)
 

@@ -42,7 +42,10 @@ def from_line(line: Mapping[str, Any]) -> AnyRow:
     """
     if "subject" in line:
         losses, change = line.get("losses", ()), line.get("change")
-        numbers = {"losses": tuple(map(float, losses)), "change": None if change is None else float(change)}
+        numbers: dict[str, Any] = {
+            "losses": tuple(map(float, losses)),
+            "change": None if change is None else float(change),
+        }
         return RecordCase(**{**line, **numbers})
     case_id = int(line["case_id"])
     if "texts" in line:

@@ -144,7 +144,7 @@ def test_a_report_tells_how_it_was_made_and_comes_back_from_a_file(gpt2: Any, gp
             {"editor": "F", "settings": told, "scaled": 2.0},
         ],
         "before": True,
-        "attributes": False,
+        "groups": ["rewrite", "paraphrase", "neighborhood"],
         "weights": False,
     }
     assert EvalReport.load(report.save(tmp_path / "report.jsonl")) == report
