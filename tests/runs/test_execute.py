@@ -218,7 +218,7 @@ def test_the_progress_bar_counts_what_was_done_before(tmp_path: Path, monkeypatc
     run = open_run(tmp_path)
     do(run, failing_for(IDS[3]), rank=0, world=2)
     bars: list[Any] = []
-    module = __import__("lens_rome.runs.execute", fromlist=["Progress"])
+    module = __import__("lens_rome.runs._progress", fromlist=["Progress"])
 
     class Bar(module.Progress):
         def add_task(self, *args: Any, **kwargs: Any) -> Any:
