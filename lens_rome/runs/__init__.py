@@ -8,5 +8,7 @@ starts.
 from lens_rome.runs.arrays import decode_array as decode_array
 from lens_rome.runs.arrays import encode_array as encode_array
 from lens_rome.runs.execute import execute as execute
+from lens_rome.runs.ray_engine import MissingRayError as MissingRayError
+from lens_rome.runs.ray_engine import execute_on_ray as execute_on_ray
 from lens_rome.runs.run import Run as Run
 from lens_rome.runs.workers import Worker as Worker
