@@ -3,7 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +16,7 @@ Task = Callable[[], Compute]
 """Called once in each worker: loads what is needed and gives the function from ids to rows. Must be picklable."""
 
 _STARTS = 3  # of one worker in a row that fail before it is given up
-_DEATHS = 3  # a worker, of all workers in a row without a single row
+_DEATHS = 20, 3  # in a row without a single row: so many, and so many more for each worker, end the run
 _PATIENCE = 1800.0  # seconds without any worker that has started: long enough to load a large model
 _LOOK = 1.0  # seconds between two looks at the clock
 
@@ -73,8 +73,8 @@ class _Place:
 
     actor: Any = None
     failed_starts: int = 0
-    item: Item | None = field(default=None)
-    """What it is at; None while it starts or has nothing to do."""
+    item: Item | None = None
+    """What it was given last."""
 
 
 class Crew:
@@ -83,6 +83,7 @@ class Crew:
     def __init__(self, ray: ModuleType, task: Task, share: Share) -> None:
         self._ray, self._share = ray, share
         self._task = _sent(ray, task)
+        self._places: list[_Place] = []
         self._idle: list[_Place] = []
         self._starting: dict[Any, _Place] = {}
         self._working: dict[Any, _Place] = {}
@@ -92,11 +93,12 @@ class Crew:
 
     def __enter__(self) -> "Crew":
         for _ in range(self._share.workers):
-            self._start(_Place())
+            self._places.append(_Place())
+            self._start(self._places[-1])
         return self
 
     def __exit__(self, *_: object) -> None:
-        for place in (*self._idle, *self._starting.values(), *self._working.values()):
+        for place in self._places:
             self._ray.kill(place.actor)
 
     @property
@@ -137,30 +139,30 @@ class Crew:
 
     def _start(self, place: _Place) -> None:
         kind: Any = self._ray.remote(Hand)
-        place.item = None
         place.actor = kind.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus, max_restarts=0).remote()
         self._starting[place.actor.start.remote(self._task)] = place
 
     def _started(self, ref: Any) -> None:
-        place = self._starting.pop(ref)
+        place = self._starting[ref]
         try:
             failure = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
             failure = _told(error.cause or error)
         except self._ray.exceptions.RayError as error:
+            del self._starting[ref]
             self._lost(place, error)
             place.failed_starts += 1
             if place.failed_starts < _STARTS:
                 self._start(place)
             return
         if failure is not None:
-            self._ray.kill(place.actor)
             raise RunError(f"a worker on Ray could not load what it needs: {failure}. Mend that and start again.")
+        del self._starting[ref]
         place.failed_starts = 0
         self._idle.append(place)
 
     def _answered(self, ref: Any, again: bool = True) -> tuple[Item, Answer | None]:
-        place = self._working.pop(ref)
+        place = self._working[ref]  # taken out once it is known what came of it: Ctrl-C may come in between
         item = place.item
         assert item is not None
         try:
@@ -168,12 +170,13 @@ class Crew:
         except self._ray.exceptions.RayTaskError as error:
             answer = Answer((), _told(error.cause or error))
         except self._ray.exceptions.RayError as error:
+            del self._working[ref]
             self._lost(place, error)
             if again:
                 self._start(place)
             return item, None
+        del self._working[ref]
         self._deaths = 0
-        place.item = None
         self._idle.append(place)
         return item, answer
 
@@ -183,17 +186,13 @@ class Crew:
         self._deaths += 1
         self._reason = f"the last death: {' '.join(str(error).split())[:300]}"
 
-    def made_progress(self) -> None:
-        """An id is settled, be it by an error row."""
-        self._deaths = 0
-
     def _check_alive(self) -> None:
         if self._idle or self._working:
             self._waiting_since = time.monotonic()
         waited = time.monotonic() - self._waiting_since
         if not (self._starting or self._working):
             why = f"each of {self._share.workers} workers failed to start {_STARTS} times"
-        elif self._deaths > _DEATHS * self._share.workers:
+        elif self._deaths > _DEATHS[0] + _DEATHS[1] * self._share.workers:
             why = f"{self._deaths} workers died in a row without a single row"
         elif waited > _PATIENCE:
             why = f"no worker has started for {waited:.0f} s (each needs {self._share.cpus:g} CPUs and "
@@ -201,8 +200,8 @@ class Crew:
         else:
             return
         raise RunError(
-            f"gave up on Ray: {why}; {self._reason}. What was done is kept; mend the cause (memory? see `ray logs`) and "
-            "start again, with Ray or without."
+            f"gave up on Ray: {why}; {self._reason}. What was done is kept; mend the cause (memory? see `ray "
+            "logs`) and start again, with Ray or without."
         )
 
 

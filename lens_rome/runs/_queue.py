@@ -38,10 +38,6 @@ class ChunkQueue:
         """The next item."""
         return self._items.popleft()
 
-    def put_back(self, item: Item) -> None:
-        """An item that nobody has begun is the next again."""
-        self._items.appendleft(item)
-
     def died(self, item: Item) -> list[Row]:
         """Put back what a worker was at when it died; gives the error row of an id that is not tried again."""
         item = replace(item, deaths=item.deaths + 1)

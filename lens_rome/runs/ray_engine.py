@@ -42,9 +42,9 @@ def execute_on_ray(
 
     The same chunks as of `execute`, so the same rows; a run may go on with either. Only this process writes, so workers
     need no disk in common, and each finished chunk is on the disk at once. A stop costs at most the chunks in
-    progress, one a worker. A chunk whose worker died is given out again, and the worker is started again; one that kills two
-    workers is computed id by id, and an id that kills its worker alone gets a row with its `error`. Exceptions are
-    treated as by `execute`.
+    progress, one a worker. A chunk whose worker died is given out again, and the worker is started again; one that
+    kills two workers is computed id by id, and an id that kills its worker alone gets a row with its `error`.
+    Exceptions are treated as by `execute`.
 
     Args:
         task: called once in each worker; gives the function from ids to rows. Sent pickled: no model may be in it, and
@@ -103,7 +103,6 @@ def _computed(crew: Crew, queue: ChunkQueue) -> Iterator[list[Row]]:
                 if answer.failure is not None:
                     raise RunError(answer.failure)
             elif rows := queue.died(item):
-                crew.made_progress()
                 yield rows
 
 
@@ -114,8 +113,8 @@ def _connected(address: str | None) -> Iterator[ModuleType]:
     if ray.is_initialized():
         if address is not None:
             raise RunError(
-                f"this process is connected to a Ray cluster already, asked was for {address!r}. Leave out the address, "
-                "or call ray.shutdown() first."
+                f"this process is connected to a Ray cluster already, asked was for {address!r}. Leave out the "
+                "address, or call ray.shutdown() first."
             )
         yield ray
         return
@@ -185,8 +184,8 @@ def _share(ray: ModuleType, workers: int | None, gpus: float | None, cpus: float
         cpus = min(cpus, max(node.get("CPU", 0.0) for node in nodes))
     if not any(node.get("CPU", 0.0) >= cpus and node.get("GPU", 0.0) >= gpus for node in nodes):
         raise RunError(
-            f"no machine of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs for a worker; all {len(nodes)} together "
-            f"have {all_cpus:g} and {all_gpus:g}. Ask for less of each."
+            f"no machine of the Ray cluster has {cpus:g} CPUs and {gpus:g} GPUs for a worker; all {len(nodes)} "
+            f"together have {all_cpus:g} and {all_gpus:g}. Ask for less of each."
         )
     return Share(min(workers, chunks), cpus, gpus)
 
