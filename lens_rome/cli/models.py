@@ -18,6 +18,27 @@ from lens_rome.surface import AbstractSurface, as_surface, load_model
 ATLAS = "atlas"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How the model of a command is loaded. Small and picklable: it is what workers are sent, and not the model."""
+
+    name: str
+    surface: str | None
+    device: str
+    dtype: Precision
+
+    def __call__(self) -> Model:
+        """The model.
+
+        Raises:
+            SurfaceError: there is none of that name, or it cannot be used.
+        """
+        # Where a spinner stands for it, these bars would be left on the screen.
+        disable_progress_bar()
+        settings = (self.surface, getattr(torch, self.dtype.value), self.device)
+        return load_atlas_model(*settings) if self.name == ATLAS else load_model(self.name, *settings)
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A model, and its world where it is the bundled one."""
@@ -68,13 +89,10 @@ def load(name: str, surface: str | None, device: str, dtype: Precision) -> Loade
     if surface not in (None, "hooked", "bridge"):
         raise CommandError(f"unknown surface {surface!r}; --surface takes hooked or bridge, or is left out.")
     _check_device(device)
-    # The spinner stands for it; these bars would be left on the screen.
-    disable_progress_bar()
     with working("loading", 1) as begin:
         begin(name)
-        settings = (surface, getattr(torch, dtype.value), device)
         try:
-            model = load_atlas_model(*settings) if name == ATLAS else load_model(name, *settings)
+            model = Recipe(name, surface, device, dtype)()
         except SurfaceError as error:
             raise CommandError(str(error).replace("surface='bridge'", "--surface bridge")) from error
         return Loaded(model, as_surface(model), World() if name == ATLAS else None)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 
 import lens_rome
-from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
+from lens_rome.cli.models import Loaded, Recipe, load
 from lens_rome.cli.options import (
     Bos,
     Device,
@@ -115,12 +116,11 @@ def trace(
     everything: Annotated[
         bool, typer.Option("--all", help="With --facts: also facts that the model does not know.")
     ] = False,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="With --facts: try facts again that failed in an earlier start.")
-    ] = False,
-    shard: Annotated[
-        str | None, typer.Option("--shard", help="With --facts: this process's share, such as 2/8.")
-    ] = None,
+    retry_errors: RetryErrors = False,
+    engine: EngineName = Engine.local,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    shard: Shard = None,
     surface: SurfaceName = None,
     device: Device = "cpu",
     dtype: Dtype = Precision.float32,
@@ -157,8 +157,9 @@ def trace(
     }
     if facts is not None:
         given = facts_to_trace(facts, out)
-        ways = Ways(count, not everything, whole_target, shard, retry_errors)
-        trace_many(load(model, surface, device, dtype), given, asked, out or Path(), options, ways)
+        ways = Ways(count, not everything, whole_target)
+        engines = Engines(engine, workers, ray_address, shard, retry_errors)
+        trace_many(Recipe(model, surface, device, dtype), given, asked, out or Path(), options, ways, engines)
         return
     if subject is None or template is None:
         raise CommandError("give --subject and --template for one fact, --facts for many, or --average for a folder.")

@@ -7,20 +7,24 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from lens_rome.cli.models import ATLAS, Loaded
+from lens_rome.cli.engines import Engine, Engines
+from lens_rome.cli.models import ATLAS, Loaded, Recipe, load
 from lens_rome.cli.reporting import CommandError, console
 from lens_rome.datasets import read_facts
 from lens_rome.errors import RunError
 from lens_rome.facts import Fact, answer_tokens
 from lens_rome.runs import Run
-from lens_rome.tracing import TraceSet, trace_facts
-from lens_rome.tracing.options import TraceOptions
+from lens_rome.tracing import TraceSet, TraceTask
+from lens_rome.tracing.facts_job import check_ways
+from lens_rome.tracing.options import SharedOptions, TraceOptions
 from lens_rome.tracing.trace_set import RUN_KIND
+
+_CHUNK = 16  # facts that are run and written together
 
 
 @dataclass(frozen=True)
 class Ways:
-    """Which of the facts are traced, and how the work goes."""
+    """Which of the facts are traced, and what of them."""
 
     count: int | None
     """So many of them, drawn at random; None for all."""
@@ -28,8 +32,6 @@ class Ways:
     """Only those that the model knows."""
     target: bool
     """The whole target is traced, not the model's top token."""
-    shard: str | None
-    retry_errors: bool
 
 
 def facts_to_trace(source: str, out: Path | None) -> dict[str, Fact]:
@@ -44,28 +46,47 @@ def facts_to_trace(source: str, out: Path | None) -> dict[str, Fact]:
 
 
 def trace_many(
-    loaded: Loaded,
+    recipe: Recipe,
     facts: Mapping[str, Fact],
     kinds: Sequence[str],
     out: Path,
     options: TraceOptions,
     ways: Ways,
+    engines: Engines,
 ) -> None:
     """Trace the facts, or always the same ones of them, and say what is there and what comes next."""
+    engines.check()
+    loaded = _loaded(recipe, engines)
     if not facts:
         if loaded.world is None:
             raise CommandError("--facts atlas are facts of the bundled model; give a file for another --model.")
         facts = {f"{fact.subject} {fact.relation}": fact for fact in loaded.world.facts}
     # Drawn and not the first: a file may be sorted by relation.
     chosen = dict(random.Random(0).sample(list(facts.items()), min(ways.count or len(facts), len(facts))))
-    how = {"known": ways.known, "target": ways.target, "retry_errors": ways.retry_errors}
-    done = _is_done(out, ways.retry_errors)
-    found = trace_facts(loaded.model, chosen, kinds, out=out, shard=ways.shard, **how, **options)
+    done = _is_done(out, engines.retry_errors)
+    task = TraceTask(recipe, chosen, kinds, ways.known, ways.target, options.get("against"), _shared(options))
+    check_ways(task.options, target=task.target, chunk_size=_CHUNK, shard=engines.shard, out=out)
+    job = task.job(loaded.model)
+    engines.run(job.open(out, _CHUNK), job.rows, task, chunk_size=_CHUNK, device=recipe.device)
+    found = job.found(out)
     if done:
         console().print("Nothing was left to do: an earlier start has done all of it.")
     unknown = [name for name, reason in found.skipped.items() if not reason.startswith("error")]
     several = not ways.target and any(_is_long(loaded, chosen[name], options.get("prepend_bos")) for name in unknown)
     _show(found, out, several)
+
+
+def _loaded(recipe: Recipe, engines: Engines) -> Loaded:
+    """The model in this process. With Ray it only tells settings and says what is known: the CPU will do."""
+    device = recipe.device if engines.engine is Engine.local else "cpu"
+    return load(recipe.name, recipe.surface, device, recipe.dtype)
+
+
+def _shared(options: TraceOptions) -> SharedOptions:
+    """The options without the second answer, which facts may have each of their own."""
+    shared: SharedOptions = {**options}
+    shared.pop("against", None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return shared
 
 
 def _is_done(out: Path, retry_errors: bool) -> bool:

@@ -6,7 +6,7 @@ from typer.core import TyperCommand
 from lens_rome.cli.reporting import CommandError
 
 _OF_ONE = ("--subject", "--template", "--target", "--answer", "--top")
-_OF_MANY = ("--count", "--whole-target", "--all", "--retry-errors", "--shard")
+_OF_MANY = ("--count", "--whole-target", "--all", "--retry-errors", "--engine", "--workers", "--ray-address", "--shard")
 _OF_AVERAGE = ("--average", "--out")
 
 

@@ -13,6 +13,8 @@ from lens_rome.tracing.corruption import CorruptSubject as CorruptSubject
 from lens_rome.tracing.corruption import Target as Target
 from lens_rome.tracing.cost import TraceCost as TraceCost
 from lens_rome.tracing.cost import trace_cost as trace_cost
+from lens_rome.tracing.facts_task import TraceTask as TraceTask
+from lens_rome.tracing.facts_task import trace_facts_on_ray as trace_facts_on_ray
 from lens_rome.tracing.full_length import restore_hooks as restore_hooks
 from lens_rome.tracing.heads import HeadTrace as HeadTrace
 from lens_rome.tracing.heads import trace_heads as trace_heads

@@ -1,36 +1,21 @@
 """`trace_facts`: the traces of many facts, in batches, into a folder that survives an interruption."""
 
-import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import groupby, islice
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Unpack
 
 import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from lens_rome._installed import versions
 from lens_rome._typing import Model
-from lens_rome.errors import LensRomeError, TraceError
 from lens_rome.facts import Fact
-from lens_rome.runs import Run, Worker, execute
-from lens_rome.surface.digest import model_digest
-from lens_rome.tracing.options import SharedOptions, TraceOptions, named_answers, named_facts
-from lens_rome.tracing.places import is_whole
-from lens_rome.tracing.plan import Batch, Question, batch_key
-from lens_rome.tracing.result import TraceResult
-from lens_rome.tracing.rows import to_row
-from lens_rome.tracing.trace import Tracer
-from lens_rome.tracing.trace_set import RUN_KIND, TraceSet
-
-T = TypeVar("T")
-Outcome = Mapping[str, TraceResult] | str
-"""The traces of a fact by kind, or why there are none."""
+from lens_rome.runs import Worker, execute
+from lens_rome.tracing.facts_job import FactsJob, Outcome, check_ways, in_order
+from lens_rome.tracing.options import SharedOptions, named_facts
+from lens_rome.tracing.trace_set import TraceSet
 
 
 @torch.no_grad()
@@ -77,43 +62,17 @@ def trace_facts(
         RunError: `out` holds a run of another model, other facts or other settings; nothing is written then.
     """
     named = named_facts(facts)
-    _check_ways(options, target=target, chunk_size=chunk_size, shard=shard, out=out)
-    others = named_answers(against, named) if isinstance(against, Mapping) else {}
-    second = against if against is None or isinstance(against, str) else next(iter(others.values()))
-    every = TraceOptions(**options, against=second)
-    tracer = Tracer.make(model, kinds, every, [fact.subject for fact in named.values()])
-    job = _Job(tracer, named, known, target, others)
-    ids = job.ordered()
+    check_ways(options, target=target, chunk_size=chunk_size, shard=shard, out=out)
+    job = FactsJob.of(model, named, kinds, known=known, target=target, against=against, options=options)
     if out is None:
-        return _in_memory(job, ids, chunk_size, progress)
-    run = Run.open(out, RUN_KIND, job.settings(chunk_size), ids=ids, created_by=versions(), what="facts")
-    worker = Worker.from_environment(os.environ, shard)
+        return _in_memory(job, chunk_size, progress)
+    run, worker = job.open(out, chunk_size), Worker.from_environment(os.environ, shard)
     execute(run, job.rows, chunk_size=chunk_size, worker=worker, retry_errors=retry_errors, progress=progress)
-    found = TraceSet.load(out)
-    return TraceSet(_in_order(found.traces, named), _in_order(found.skipped, named))
+    return job.found(out)
 
 
-def _check_ways(
-    options: SharedOptions, *, target: bool, chunk_size: object, shard: str | None, out: str | Path | None
-) -> None:
-    """`TraceError` for arguments of `trace_facts` that do not go together."""
-    if target and options.get("answer") is not None:
-        raise TraceError("target=True traces each fact's own target; leave out answer=.")
-    if target and options.get("original"):
-        raise TraceError(
-            "original=True follows the released code, which always traces the model's top token; leave out target=."
-        )
-    if not is_whole(chunk_size) or chunk_size < 1:
-        raise TraceError(f"chunk_size must be a whole number from 1 up, got {chunk_size!r}.")
-    if shard is not None and out is None:
-        raise TraceError(f"shard={shard!r} is a share of a run in a folder; pass out=, the same for all shares.")
-
-
-def _in_order(found: Mapping[str, T], order: Iterable[str]) -> dict[str, T]:
-    return {name: found[name] for name in order if name in found}
-
-
-def _in_memory(job: "_Job", ids: Sequence[str], chunk_size: int, progress: bool) -> TraceSet:
+def _in_memory(job: FactsJob, chunk_size: int, progress: bool) -> TraceSet:
+    ids = job.ordered()
     found: dict[str, Outcome] = {}
     errors: dict[str, Exception] = {}
     with Progress(console=Console(stderr=True), disable=not progress, transient=True) as bar:
@@ -132,143 +91,6 @@ def _in_memory(job: "_Job", ids: Sequence[str], chunk_size: int, progress: bool)
                 bar.advance(task)
     if len(errors) == len(ids):
         raise errors[next(iter(job.facts))]
-    ordered = _in_order(found, job.facts)
+    ordered = in_order(found, job.facts)
     traces = {name: outcome for name, outcome in ordered.items() if not isinstance(outcome, str)}
     return TraceSet(traces, {name: outcome for name, outcome in ordered.items() if isinstance(outcome, str)})
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """What is to be done, and how one chunk of it is."""
-
-    tracer: Tracer
-    facts: Mapping[str, Fact]
-    known: bool
-    target: bool
-    against: Mapping[str, str]
-    """The second answer of each fact by id, where they have their own; empty where they have not."""
-
-    def ordered(self) -> list[str]:
-        """Ids by the length of their prompts, so that prompts of one shape share a chunk; stable otherwise."""
-        return sorted(self.facts, key=lambda name: self._shape(self.facts[name]))
-
-    def _shape(self, fact: Fact) -> tuple[int, int]:
-        surface = self.tracer.surface
-        bos = self.tracer.options.get("prepend_bos")
-        before, _, _ = fact.template.partition("{}")
-        try:
-            return len(surface.encode(fact.prompt, bos)), len(before)
-        except LensRomeError:
-            return 0, 0  # Tracing it will tell what is wrong.
-
-    def settings(self, chunk_size: int) -> dict[str, Any]:
-        """Everything the rows depend on."""
-        tracer = self.tracer
-        # Windows and layers stand there as they were resolved; batches of another size give the same but for rounding.
-        left = ("memory", "window", "layers")
-        options = {name: _plain(value) for name, value in tracer.options.items() if name not in left}
-        if isinstance(options["positions"], (str, int)):
-            options["positions"] = [options["positions"]]
-        if self.against:
-            options["against"] = "of each fact, sha256 " + _sha256(list(self.against.items()))
-        return {
-            "model": tracer.surface.model_name,
-            "weights": model_digest(tracer.surface),
-            "surface": tracer.surface.name,
-            "hooks": list(tracer.notes),
-            "facts": _sha256([[name, str(fact), fact.template] for name, fact in self.facts.items()]),
-            "kinds": [plan.kind for plan in tracer.plans],
-            "windows": [plan.window for plan in tracer.plans],
-            "layers": list(tracer.plans[0].windows),
-            "options": {**options, "noise": tracer.asked},
-            "noise_level": tracer.corruption.size,
-            "known": self.known,
-            "target": self.target,
-            "chunk_size": chunk_size,
-        }
-
-    def rows(self, ids: list[str]) -> Iterator[dict[str, Any]]:
-        """A row for each id, for `execute`."""
-        for name, outcome in self.outcomes(ids):
-            if isinstance(outcome, str):
-                yield {"id": name, "skipped": outcome}
-            else:
-                yield {"id": name, "traces": {kind: to_row(result) for kind, result in outcome.items()}}
-
-    @torch.no_grad()
-    def outcomes(self, ids: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        """Trace some facts; those of one shape together, as many at once as memory allows."""
-        posed: list[tuple[str, Question]] = []
-        for name in ids:
-            question = self._pose(name)
-            if isinstance(question, str):
-                yield name, question
-            else:
-                posed.append((name, question))
-        posed.sort(key=lambda pair: repr(batch_key(pair[1])))
-        for _, alike in groupby(posed, key=lambda pair: repr(batch_key(pair[1]))):
-            same = iter(alike)
-            first = next(same)
-            size = self._at_once(first[1])
-            batch = [first, *islice(same, size - 1)]
-            while batch:
-                results = self.tracer.results(Batch(tuple(question for _, question in batch)))
-                for (name, _), traces in zip(batch, results, strict=True):
-                    yield name, {kind: self._named(name, result) for kind, result in traces.items()}
-                batch = list(islice(same, size))
-
-    def _named(self, name: str, result: TraceResult) -> TraceResult:
-        """The result with the second answer of this fact in its settings, where facts have their own."""
-        if not self.against:
-            return result
-        return replace(result, settings=replace(result.settings, against=self.against[name], against_each=True))
-
-    def _pose(self, name: str) -> Question | str:
-        """The question of a fact, or why it is not asked."""
-        fact = self.facts[name]
-        answer = fact.target if self.target else None
-        question = self.tracer.pose(fact, answer, self.against.get(name))
-        if not self.known:
-            return question
-        if self.target:
-            return question if self._recites(question) else f"the model does not continue with {fact.target!r}"
-        says = self._says(question)
-        return question if says == fact.target else f"the model says {says!r}, not {fact.target!r}"
-
-    def _says(self, question: Question) -> str:
-        """The model's top token; run for itself where the question is about an answer that was given."""
-        if self.tracer.options.get("answer") is None:
-            return question.answer
-        surface = self.tracer.surface
-        logits = surface.run(torch.tensor([question.prompt.tokens], device=surface.device))[0, -1]
-        return str(surface.tokenizer.decode([int(logits.argmax())])).strip()
-
-    def _recites(self, question: Question) -> bool:
-        """Whether each token of the answer is the model's top token in turn."""
-        surface = self.tracer.surface
-        tokens = torch.tensor([[*question.prompt.tokens, *question.ids[:-1]]], device=surface.device)
-        logits = surface.run(tokens)[0, len(question.prompt) - 1 :]
-        return logits.argmax(-1).tolist() == list(question.ids)
-
-    def _at_once(self, question: Question) -> int:
-        """Prompts of one batch whose corrupted runs (residuals, keys, values, kept sites) fit into the memory."""
-        surface = self.tracer.surface
-        tokens = (len(question.prompt) + len(question.ids)) * question.samples
-        kept = 3 + len(self.tracer.plans)
-        bytes_a_prompt = tokens * surface.n_layers * surface.d_model * kept * surface.dtype.itemsize
-        return max(1, int(self.tracer.ways.memory / bytes_a_prompt))
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
-def _plain(value: object) -> object:
-    """An option for a manifest."""
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if is_whole(value):
-        return int(value)
-    if isinstance(value, (list, tuple, set, range)):
-        return [_plain(item) for item in value]
-    return repr(value)

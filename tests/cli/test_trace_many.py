@@ -16,6 +16,7 @@ FACTS = [
     {"id": name, "subject": name, "template": "The {} is in the city", "target": "E"}
     for name in ("Eiffel Tower", "Steve Jobs", "Catalonia", "Danielle Darrieux", "Rome", "Paris")
 ]
+_RAY = ("trace", "--facts", "atlas", "--out", "r", "--engine", "ray")
 OPTIONS = ("--model", MODEL, "--noise", "0.5", "--samples", "2", "--all")
 
 
@@ -127,6 +128,9 @@ def test_another_run_in_the_folder_is_refused(run: Run, facts: str) -> None:
         (("trace", "--facts", "atlas", "--out", "r", "--target", "x"), "--facts is for many facts; leave out --target"),
         (("trace", "-s", "x", "-t", "{} is", "--whole-target"), "--whole-target is for --facts"),
         (("trace", "-s", "x", "-t", "{} is", "--layers", "a"), "--layers takes whole numbers"),
+        (("trace", "-s", "x", "-t", "{} is", "--engine", "ray"), "--engine is for --facts; leave out"),
+        (("trace", "--facts", "atlas", "--out", "r", "--workers", "2"), "--workers need --engine ray"),
+        ((*_RAY, "--shard", "1/2"), "--shard is for plain workers"),
     ],
 )
 def test_bad_options_end_in_one_line(run: Run, tmp_path: Path, options: tuple[str, ...], message: str) -> None:
