@@ -5,7 +5,7 @@ ten tokens a dimension, and a measure (`SecondMoment.turn`) that tells how much 
 """
 
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -17,6 +17,8 @@ from lens_rome.errors import MomentError
 from lens_rome.moments import fitter as fitting
 from lens_rome.moments.by_layer import SecondMoments
 from lens_rome.moments.fitter import MomentFitter, TextRow
+from lens_rome.moments.share import MomentShare, share_path
+from lens_rome.runs import Worker
 from lens_rome.surface import as_surface
 
 _WINDOW = 4  # batches that are read at once and sorted by length: bounds the tokens in memory, saves padding
@@ -51,24 +53,89 @@ def collect_moments(
         MomentError: no tokens in the corpus, a single text for a corpus, or a checkpoint of something else.
         SurfaceError: no such layer, or weights that are not finite.
     """
-    surface, wanted = as_surface(model), _whole_layers(layers)
-    surface.check_layers(wanted)
-    if isinstance(corpus, str):
-        raise MomentError(f"the corpus {corpus[:40]!r} is one text; its letters would count as texts. Give a list.")
-    if checkpoint is not None and Path(checkpoint).suffix == ".npz":
-        raise MomentError(f"a checkpoint cannot be a .npz file, got {checkpoint}. Name it *.safetensors.")
-    budget = _budget(tokens) or 10 * max((surface.weight(layer).shape[0] for layer in wanted), default=0)
-    fitter = MomentFitter(surface, wanted, prepend_bos, name, half_at=budget // 2)
+    fitter, budget = _fitter(model, layers, corpus, tokens, prepend_bos, name, checkpoint)
     texts = iter(corpus)
     if checkpoint is not None and Path(checkpoint).is_file():
         fitter.resume(SecondMoments.load(checkpoint), texts)
-    _collect(fitter, texts, budget, checkpoint, progress)
-    if fitter.count == 0:
-        raise MomentError("the corpus has no tokens. Give an iterable of non-empty texts.")
+
+    def save() -> None:
+        if checkpoint is not None and fitter.count:
+            fitter.result().save(checkpoint)
+
+    _collect(fitter, texts, budget, save, progress)
     result = fitter.result()
     if checkpoint is not None:
         result.save(checkpoint)
     return result
+
+
+def collect_share(
+    model: Model,
+    layers: SupportsIndex | Iterable[SupportsIndex],
+    corpus: Iterable[str],
+    *,
+    out: str | Path,
+    shard: str | Worker,
+    tokens: SupportsIndex | None = None,
+    prepend_bos: bool | None = None,
+    name: str = "corpus",
+    progress: bool = True,
+) -> Path:
+    """One worker's share of `collect_moments`; when all have theirs, `merge_moments(out)` gives the moments.
+
+    Every worker reads and tokenises the whole corpus, as far as one process would, and cuts it into the same batches;
+    each runs its own, by their numbers. So which texts count does not depend on the number of workers, nor does a
+    batch's sum: 1, 2 and 3 shares give the same moments but for the order of float64 additions.
+
+    Args:
+        layers, corpus, tokens, prepend_bos, name: as of `collect_moments`; the same for all workers. `tokens` are those
+            of all workers together.
+        out: the file that the shares will be merged into. This share is written beside it on the way, as
+            `<out>.share-2-of-8`, and continued from there.
+        shard: such as `"2/8"`.
+
+    Returns:
+        The share's file.
+
+    Raises:
+        MomentError: as `collect_moments`, or a share of something else is in the file.  RunError: not such a shard.
+    """
+    worker = shard if isinstance(shard, Worker) else Worker.from_shard(shard)
+    fitter, budget = _fitter(model, layers, corpus, tokens, prepend_bos, name, out, worker)
+    texts, path = iter(corpus), share_path(out, worker)
+    if path.is_file():
+        saved = MomentShare.load(path)
+        fitter.resume_share(saved, budget, texts)
+        if saved.finished:
+            return path
+
+    def save() -> None:
+        if fitter.seen.tokens:
+            fitter.share(budget, False).save(path)
+
+    _collect(fitter, texts, budget, save, progress)
+    return fitter.share(budget, True).save(path)
+
+
+def _fitter(
+    model: Model,
+    layers: SupportsIndex | Iterable[SupportsIndex],
+    corpus: Iterable[str],
+    tokens: SupportsIndex | None,
+    prepend_bos: bool | None,
+    name: str,
+    file: str | Path | None,
+    worker: Worker | None = None,
+) -> tuple[MomentFitter, int]:
+    """An empty fitter and the number of tokens to collect, all arguments checked."""
+    surface, wanted = as_surface(model), _whole_layers(layers)
+    surface.check_layers(wanted)
+    if isinstance(corpus, str):
+        raise MomentError(f"the corpus {corpus[:40]!r} is one text; its letters would count as texts. Give a list.")
+    if file is not None and Path(file).suffix == ".npz":
+        raise MomentError(f"a checkpoint cannot be a .npz file, got {file}. Name it *.safetensors.")
+    budget = _budget(tokens) or 10 * max((surface.weight(layer).shape[0] for layer in wanted), default=0)
+    return MomentFitter(surface, wanted, prepend_bos, name, budget // 2, worker), budget
 
 
 def _whole_layers(layers: SupportsIndex | Iterable[SupportsIndex]) -> list[int]:
@@ -91,29 +158,35 @@ def _budget(tokens: SupportsIndex | None) -> int | None:
 
 
 def _collect(
-    fitter: MomentFitter, texts: Iterator[str], budget: int, checkpoint: str | Path | None, progress: bool
+    fitter: MomentFitter, texts: Iterator[str], budget: int, save: Callable[[], object], progress: bool
 ) -> None:
-    """Add windows until the budget is used, with a progress bar and checkpoints."""
+    """Add windows until the budget is used, with a progress bar and checkpoints.
+
+    Raises:
+        MomentError: there were no tokens.
+    """
     columns = (
         TextColumn("second moments: {task.completed:.0f} of {task.total:.0f} tokens"),
         BarColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not progress, transient=True) as bar:
-        task = bar.add_task("", total=budget, completed=fitter.count)
+        task = bar.add_task("", total=budget, completed=fitter.seen.tokens)
         for index, rows in enumerate(_windows(fitter, texts, budget)):
             fitter.add(rows)
-            bar.update(task, completed=min(fitter.count, budget))
-            if checkpoint is not None and fitter.count and index % _SAVE_EVERY == _SAVE_EVERY - 1:
-                fitter.result().save(checkpoint)
+            bar.update(task, completed=min(fitter.seen.tokens, budget))
+            if index % _SAVE_EVERY == _SAVE_EVERY - 1:
+                save()
+    if fitter.seen.tokens == 0:
+        raise MomentError("the corpus has no tokens. Give an iterable of non-empty texts.")
 
 
 def _windows(fitter: MomentFitter, texts: Iterator[str], budget: int) -> Iterator[list[TextRow]]:
     """Texts in order, some at a time. A window ends with the text that reaches the half or the whole of the budget, so
     the texts that count depend on nothing but the corpus.
     """
-    while fitter.count < budget:
-        left = (fitter.half_at if fitter.count < fitter.half_at else budget) - fitter.count
+    while (seen := fitter.seen.tokens) < budget:
+        left = (fitter.half_at if seen < fitter.half_at else budget) - seen
         rows: list[TextRow] = []
         filled = 0
         for text in texts:
