@@ -1,23 +1,27 @@
 """`lens-rome moments`: collect the second moments that ROME needs."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from lens_rome.cli.engines import Shard
 from lens_rome.cli.models import Loaded, load
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_numbers
 from lens_rome.cli.reporting import CommandError, console, reporting
 from lens_rome.cli.tables import plain_table
 from lens_rome.errors import MomentError
-from lens_rome.moments import SecondMoment, SecondMoments, collect_moments
+from lens_rome.moments import SecondMoment, SecondMoments, collect_moments, collect_share, merge_moments
+from lens_rome.moments.share import share_path, unfinished
+from lens_rome.runs import Worker
 
 
 @reporting
 def moments(
-    layers: Annotated[str, typer.Option("--layers", "-l", help="Layers, separated by commas.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write, and to continue from if it is there.")],
+    layers: Annotated[str | None, typer.Option("--layers", "-l", help="Layers, separated by commas.")] = None,
     corpus: Annotated[
         str, typer.Option("--corpus", help="A text file with one text a line, or `atlas` for the bundled world's.")
     ] = "atlas",
@@ -30,25 +34,52 @@ def moments(
     dtype: Dtype = Precision.float32,
     bos: Bos = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the atlas's corpus.")] = 0,
+    shard: Shard = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Only add up the shares that are beside --out; no model is loaded.")
+    ] = False,
 ) -> None:
     """Collect second moments of MLP keys, for `lens-rome edit --moments` and `moments=` in Python.
 
     Example: lens-rome moments --layers 2,3 --tokens 20000 --out moments.safetensors
+
+    In shares: the same with --shard 1/4 … 4/4, or under torchrun or SLURM; whoever ends last adds them up.
     """
+    if merge:
+        _show(merge_moments(out), out)
+        return
+    worker = Worker.from_environment(os.environ, shard)
+    if layers is None:
+        raise CommandError("--layers says of which layers moments are collected, such as 2,3; only --merge needs none.")
     wanted = split_numbers(layers, "--layers")
     if not out.parent.is_dir():
         raise CommandError(f"cannot write {out}: the folder {out.parent} does not exist. Create it first.")
+    shared = worker.world > 1
+    if shared and out.exists() and not share_path(out, worker).exists():
+        raise CommandError(f"{out} is there already and would be overwritten by the shares. Name another file.")
     loaded = load(model, surface, device, dtype)
-    found = collect_moments(
-        loaded.model,
-        wanted,
-        _texts(loaded, corpus, seed),
-        tokens=tokens,
-        prepend_bos=bos,
-        name=Path(corpus).name,  # no path gets into the file
-        checkpoint=out,
-    )
+    texts = _texts(loaded, corpus, seed)
+    name = Path(corpus).name  # no path gets into the file
+    if shared:
+        options = {"tokens": tokens, "prepend_bos": bos}
+        collect_share(loaded.model, wanted, texts, out=out, shard=worker, name=name, **options)
+        _merge_if_last(out, worker)
+        return
+    found = collect_moments(loaded.model, wanted, texts, tokens=tokens, prepend_bos=bos, name=name, checkpoint=out)
     _show(found, out)
+
+
+def _merge_if_last(out: Path, worker: Worker) -> None:
+    """Add the shares up where all are there. Two workers that end together both do, and write the same."""
+    missing = unfinished(out, worker.world)
+    if missing:
+        console().print(
+            f"Share {worker.rank + 1} of {worker.world} is finished; {len(missing)} are not yet, such as "
+            f"{missing[0].name}.",
+            soft_wrap=True,
+        )
+        return
+    _show(merge_moments(out), out)
 
 
 def _texts(loaded: Loaded, corpus: str, seed: int) -> Iterator[str]:

@@ -37,7 +37,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
 
 
 def assert_same(found: TraceSet, wanted: TraceSet) -> None:
-    assert list(found.traces) == list(wanted.traces) and len(found) == len(FACTS)
+    assert found.traces.keys() == wanted.traces.keys() and len(found) == len(FACTS)
     for name, result in wanted.of_kind("resid").items():
         torch.testing.assert_close(
             found.of_kind("resid")[name].scores, result.scores, rtol=0, atol=1e-6, equal_nan=True
@@ -97,13 +97,8 @@ def test_a_real_cluster_of_two_workers_traces_the_facts(
 def test_two_processes_of_torchrun_share_the_facts(run: Run, asked: tuple[str, ...]) -> None:
     assert run(*asked, "local").exit_code == 0
     launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python")
-    command = (
-        sys.executable,
-        "-c",
-        "import lens_rome.cli.trace_many as many; many._CHUNK = 4; from lens_rome.cli import main; main()",
-        *asked,
-        "shared",
-    )
+    program = "import lens_rome.cli as cli, lens_rome.cli.trace_many as many; many._CHUNK = 4; cli.main()"
+    command = (sys.executable, "-c", program, *asked, "shared")
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     environment = {name: value for name, value in environment.items() if name not in ("RANK", "WORLD_SIZE")}

@@ -65,3 +65,41 @@ def test_too_few_tokens_are_reported_as_a_singular_moment(run: Run, tmp_path: Pa
     result = run("moments", "--model", MODEL, "--layers", "1", "--corpus", "short.txt", "--out", "m.st")
     assert result.exit_code == 0, result.output
     assert "singular: about 1280 tokens are needed" in result.stdout
+
+
+def test_shares_are_added_up_by_whoever_ends_last(
+    run: Run, tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("moments", "--model", MODEL, "--layers", "1", "--corpus", corpus, "--tokens", "1500", "--out")
+    assert run(*asked, "whole.st").exit_code == 0
+    result = run(*asked, "m.st", "--shard", "2/2")
+    assert result.exit_code == 0 and "Share 2 of 2 is finished; not so, or not yet, 1 others" in result.stdout
+    refused = run("moments", "--out", "m.st", "--merge")
+    assert refused.exit_code == 1 and "are not finished: m.st.share-1-of-2" in refused.stderr
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = run(*asked, "m.st")
+    assert result.exit_code == 0 and "Written to m.st" in result.stdout, result.output
+    merged, whole = (SecondMoments.load(tmp_path / name)[1] for name in ("m.st", "whole.st"))
+    assert (merged.count, merged.half_count, merged.origin) == (whole.count, whole.half_count, whole.origin)
+    torch.testing.assert_close(merged.total, whole.total, rtol=0, atol=1e-12 * float(whole.total.abs().max()))
+    (tmp_path / "m.st").unlink()
+    again = run("moments", "--out", "m.st", "--merge")
+    assert again.exit_code == 0 and torch.equal(SecondMoments.load(tmp_path / "m.st")[1].total, merged.total)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--out", "m.st"), "--layers says of which layers moments are collected"),
+        (("--out", "m.st", "--merge"), "there are no shares beside m.st. Collect them with"),
+        (("--out", "m.st", "--layers", "1", "--shard", "3"), "shard '3' is not of the form '3/8'"),
+        (("--out", "old.st", "--layers", "1", "--shard", "1/2"), "old.st is there already and would be overwritten"),
+    ],
+)
+def test_bad_options_of_shares_end_in_one_line(
+    run: Run, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "old.st").touch()
+    result = run("moments", *options)
+    assert result.exit_code == 1 and message in result.stderr and len(list(tmp_path.iterdir())) == 1

@@ -56,7 +56,7 @@ def assert_equal(found: SecondMoments, wanted: SecondMoments) -> None:
 def test_any_number_of_shares_gives_the_moments_of_one_process(
     shared_model: Any, tmp_path: Path, surface: str, world: int
 ) -> None:
-    model = shared_model(Case("gpt2", surface, dtype=torch.float32)  # whose sums would show another padding)
+    model = shared_model(Case("gpt2", surface, dtype=torch.float32))  # whose sums would show another padding
     out = tmp_path / "m.safetensors"
     collect_all(model, out, world)
     merged = merge_moments(out)

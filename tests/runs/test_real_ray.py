@@ -71,7 +71,7 @@ def test_a_half_done_run_ends_as_an_undisturbed_one_although_workers_die(tmp_pat
     assert run.errors[IDS[9]] == f"LookupError: no subject in {IDS[9]}"
     assert not poison or run.errors[poison].startswith("WorkerDied")
     assert len(lines(run.folder)) == 60 and len(killed) == 1, "each id once"
-    assert len(list(pids.iterdir())) >= (5 if poison else 3), "two workers, started again after each death"
+    assert len(list(pids.iterdir())) >= (4 if poison else 2), "started again after deaths"
     assert ray.is_initialized(), "the caller's cluster is left alone"
     do(run, retry_errors=True)  # and a plain worker goes on
     assert run.rows() == {key: row_of(key) for key in IDS} and run.errors == {}
