@@ -54,15 +54,13 @@ def moments(
     wanted = split_numbers(layers, "--layers")
     if not out.parent.is_dir():
         raise CommandError(f"cannot write {out}: the folder {out.parent} does not exist. Create it first.")
-    shared = worker.world > 1
-    if shared and out.exists() and not share_path(out, worker).exists():
+    if (shared := worker.world > 1) and out.exists() and not share_path(out, worker).exists():
         raise CommandError(f"{out} is there already and would be overwritten by the shares. Name another file.")
     loaded = load(model, surface, device, dtype)
     texts = _texts(loaded, corpus, seed)
     name = Path(corpus).name  # no path gets into the file
     if shared:
-        options = {"tokens": tokens, "prepend_bos": bos}
-        collect_share(loaded.model, wanted, texts, out=out, shard=worker, name=name, **options)
+        collect_share(loaded.model, wanted, texts, out=out, shard=worker, tokens=tokens, prepend_bos=bos, name=name)
         _merge_if_last(out, worker)
         return
     found = collect_moments(loaded.model, wanted, texts, tokens=tokens, prepend_bos=bos, name=name, checkpoint=out)

@@ -73,7 +73,9 @@ def test_shares_are_added_up_by_whoever_ends_last(
     asked = ("moments", "--model", MODEL, "--layers", "1", "--corpus", corpus, "--tokens", "1500", "--out")
     assert run(*asked, "whole.st").exit_code == 0
     result = run(*asked, "m.st", "--shard", "2/2")
-    assert result.exit_code == 0 and "Share 2 of 2 is finished; not so, or not yet, 1 others" in result.stdout
+    assert (
+        result.exit_code == 0 and "Share 2 of 2 is finished; 1 are not yet, such as m.st.share-1-of-2" in result.stdout
+    )
     refused = run("moments", "--out", "m.st", "--merge")
     assert refused.exit_code == 1 and "are not finished: m.st.share-1-of-2" in refused.stderr
     monkeypatch.setenv("RANK", "0")
