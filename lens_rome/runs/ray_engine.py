@@ -144,7 +144,9 @@ def _connect(ray: ModuleType, address: str) -> None:
             ray.init(_LOCAL, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
     except Exception as error:  # whatever Ray's services raise
         where = "start Ray on this machine" if address == _LOCAL else f"connect to the Ray cluster at {address!r}"
-        raise RunError(f"cannot {where}: {error}. See `ray status`, or run without Ray.") from error
+        raise RunError(
+            f"cannot {where}: {error}. See `ray status`; new ones also want a token (RAY_AUTH_MODE)."
+        ) from error
 
 
 @contextmanager
