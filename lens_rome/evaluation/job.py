@@ -102,7 +102,7 @@ class Evaluation:
             told["moments"] = identity.describe_moments(self.moments)
         if asked.references is not None:
             given["references"] = identity.digest(asked.references)
-        digests = {"model_weights": model_digest(self.surface), "records": identity.records_digest(self.records)}
+        digests = {"weights_digest": model_digest(self.surface), "records": identity.records_digest(self.records)}
         return told | given | digests | {"chunk_size": chunk_size}
 
     def rows(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:

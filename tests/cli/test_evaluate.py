@@ -113,8 +113,9 @@ def test_a_saved_edit_is_scored_on_the_records_that_it_is_of(run: Run, tmp_path:
     assert result.exit_code == 0 and "\nROME  " in result.stdout, result.output
     found = load_run(tmp_path / "run")
     assert_same(found, evaluate(load_model(MODEL), RECORDS[:2], edit, before=True), 1e-4)
-    result = run("evaluate", "--edit", "edit.safetensors", "--model", MODEL, "--limit", "5", "--data", "atlas")
-    assert result.exit_code == 1 and "none of the 5 records asks for what the edit does (2 requests;" in result.stderr
+    (tmp_path / "records.json").write_text(json.dumps([RECORDS[2].to_dict()]), encoding="utf-8")
+    result = run("evaluate", *given)
+    assert result.exit_code == 1 and "none of the 1 records asks for what the edit does (2 requests;" in result.stderr
 
 
 def test_a_record_that_fails_is_told_and_the_others_are_scored(run: Run, tmp_path: Path) -> None:
