@@ -83,11 +83,11 @@ def test_a_finished_run_computes_nothing_more(model: Any, tmp_path: Path, monkey
     ids=["ROME", "MEMIT"],
 )
 def test_shares_give_the_values_of_one_worker_to_the_last_digits(gpt2: Any, tmp_path: Path, editor: Any) -> None:
-    alone = evaluate(gpt2, RECORDS, editor, **ASKED, out=tmp_path / "alone", chunk_size=2)
+    alone = evaluate(gpt2, RECORDS, editor, **ASKED, out=tmp_path / "alone", chunk_size=1)
     for shard in ("3/3", "1/3", "2/3"):
         torch.manual_seed(len(shard))
         with pytest.warns(UnfinishedRunWarning) if shard != "2/3" else _nothing():
-            shared = evaluate(gpt2, RECORDS, editor, **ASKED, out=tmp_path / "shared", chunk_size=2, shard=shard)
+            shared = evaluate(gpt2, RECORDS, editor, **ASKED, out=tmp_path / "shared", chunk_size=1, shard=shard)
     assert_same(shared, alone, 1e-12)
     assert len(list((tmp_path / "shared").glob("part-*"))) == 3
     ids = [row["id"] for row in rows_of(tmp_path / "shared")]
