@@ -37,7 +37,7 @@ def with_contexts(editor: Any, surface: AbstractSurface) -> Any:
     elif isinstance(editor, KnowledgeNeurons) and (editor.paraphrases or editor.faithful):
         return editor
     elif hasattr(editor, "context_lengths"):
-        found = sample_contexts(surface, editor.context_lengths, getattr(editor, "seed", 0))
+        found = sample_contexts(surface, getattr(editor, "context_lengths"), getattr(editor, "seed", 0))  # noqa: B009
     else:
         return editor
     return replace(editor, contexts=found)  # pyright: ignore[reportArgumentType, reportCallIssue]

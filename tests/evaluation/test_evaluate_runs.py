@@ -31,8 +31,9 @@ TEXTS: dict[str, Any] = {"texts": TextSettings(length=12, essence_samples=1), "e
 
 @pytest.mark.parametrize("more", [{}, TEXTS], ids=["scores", "texts"])
 def test_a_run_in_a_folder_gives_what_memory_gives(gpt2: Any, tmp_path: Path, more: dict[str, Any]) -> None:
-    here = evaluate(gpt2, RECORDS, EDITOR, label="ROME", **ASKED, **more)
-    there = evaluate(gpt2, RECORDS, EDITOR, label="ROME", out=tmp_path / "run", chunk_size=2, **ASKED, **more)
+    asked: dict[str, Any] = {**ASKED, **more, "label": "ROME"}
+    here = evaluate(gpt2, RECORDS, EDITOR, **asked)
+    there = evaluate(gpt2, RECORDS, EDITOR, out=tmp_path / "run", chunk_size=2, **asked)
     assert_same(there, here, 1e-12)
     assert there.label == here.label and bool(there.texts) == bool(more)
     assert EvalReport.load(tmp_path / "run") == load_run(tmp_path / "run") == there
