@@ -46,10 +46,8 @@ def test_a_run_in_a_folder_gives_what_memory_gives(gpt2: Any, tmp_path: Path, mo
 
 def test_a_case_tells_what_was_asked_and_how_its_edit_was_made(gpt2: Any) -> None:
     edit = EDITOR.edit(gpt2, RECORDS[0].request, moments="identity")
-    made, given, plain = (
-        evaluate(gpt2, RECORDS[:1], edits, **more).cases[0]
-        for edits, more in ((EDITOR, {"moments": "identity"}), (edit, {}), (None, {}))
-    )
+    made = evaluate(gpt2, RECORDS[:1], EDITOR, moments="identity").cases[0]
+    given, plain = (evaluate(gpt2, RECORDS[:1], edits).cases[0] for edits in (edit, None))
     request = RECORDS[0].request
     for case in (made, given, plain):
         told = (case.case_id, case.subject, case.template, case.target_new, case.target_true)
