@@ -1,5 +1,5 @@
-"""Every editor on the atlas's own records: scores as the papers print them, seconds of CPU
-an edit, size of the change.
+"""Every editor on the atlas's own records: scores as the papers print them, seconds an edit
+(by the clock), size of the change.
 
     python benchmarks/atlas_editors.py --learned FOLDER                 # 200 records; the table of docs/editors.md
     python benchmarks/atlas_editors.py --records 40 --editors MEMIT,FT
@@ -12,9 +12,8 @@ cent of theirs. With `--learned` MEND and KE come from FOLDER; where it lacks on
 
 import argparse
 import random
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -24,60 +23,21 @@ import lens_rome as lr
 from lens_rome.atlas import learned
 from lens_rome.editing import TrainedKnowledgeEditor, TrainedMEND
 from lens_rome.editing.presets import EDITORS
-from lens_rome.errors import EditError
 
-TOGETHER = 32
 AS_CODED = "EMMET as coded (w 1000, ε 0.1)"
 """Published weight and ridge. For a single request the code adds no ridge, so this row should equal EMMET's."""
 TRAINED = {"MEND": TrainedMEND, "KE": TrainedKnowledgeEditor}
 
 
-def relative_norm(edit: lr.Edit) -> float:
-    """Size of the whole change in per cent of the parameters that it touches."""
-    changes = sum(norm**2 for norm, _ in edit.norms().values())
-    weights = sum(base.norm**2 for base in edit.bases.values())
-    return 100 * (changes / weights) ** 0.5
-
-
 def measured(model: Any, editor: Any, records: Sequence[lr.EvalRecord], moments: lr.SecondMoments) -> dict[str, Any]:
     """Scores of one editor; a record whose edit is refused counts as unedited, and is counted."""
-    edits: dict[int, lr.Edit] = {}
-    refused, spent = 0, 0.0
-    for start in range(0, len(records), TOGETHER):
-        some = records[start : start + TOGETHER]
-        begun = time.process_time()
-        made = list(attempts(model, editor, some, moments))
-        spent += time.process_time() - begun
-        refused += made.count(None)
-        edits |= {record.case_id: edit for record, edit in zip(some, made, strict=True) if edit is not None}
-    report = lr.evaluate(model, [record for record in records if record.case_id in edits], edits)
-    plain = [record for record in records if record.case_id not in edits]
-    if plain:
-        untouched = lr.evaluate(model, plain)
-        report = lr.EvalReport((*report.scores, *untouched.scores), "")
+    report = lr.evaluate(model, records, editor, moments=moments, refused="unedited")
     return {
         "report": report,
-        "seconds": spent / len(records),
-        "norm": fmean(map(relative_norm, edits.values())),
-        "refused": refused,
+        "seconds": fmean(case.seconds or 0.0 for case in report.cases),
+        "norm": 100 * fmean(case.change for case in report.cases if case.change is not None),
+        "refused": sum(bool(case.refused) for case in report.cases),
     }
-
-
-def attempts(
-    model: Any, editor: Any, records: Sequence[lr.EvalRecord], moments: lr.SecondMoments
-) -> Iterator[lr.Edit | None]:
-    """The edits in one batch; one by one where one of them is refused."""
-    requests = [record.request for record in records]
-    try:
-        yield from editor.edit_each(model, requests, moments=moments)
-        return
-    except EditError:
-        pass
-    for request in requests:
-        try:
-            yield editor.edit(model, request, moments=moments)
-        except EditError:
-            yield None
 
 
 def main() -> None:
@@ -99,7 +59,7 @@ def main() -> None:
         editors |= {name: trained(options.learned, name, model, world) for name in TRAINED}
     moments = world.moments
     print(f"{len(records)} of {len(pool)} records of the evaluation split\n")
-    print("| editor | S | ES | PS | NS | CPU seconds an edit | change of the weights |")
+    print("| editor | S | ES | PS | NS | seconds an edit | change of the weights |")
     print("|---|---|---|---|---|---|---|")
     print(f"| unedited | {cells(lr.evaluate(model, records))} | | |")
     for name, editor in editors.items():

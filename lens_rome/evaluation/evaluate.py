@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rich.progress import track
-
 from lens_rome._typing import Model
 from lens_rome.editing.problems import EditingProblem
 from lens_rome.evaluation.asked import Asked
@@ -106,29 +104,10 @@ def evaluate(
     asked = asked if metrics is None else asked.for_metrics(metrics)
     job = Evaluation(model, list(records), edits, moments=moments, asked=asked)
     if out is None:
-        return _in_memory(job, label, progress)
+        return job.report(label, progress=progress)
     run = open_run(out, job, label, chunk_size)
     work_on(run, job, chunk_size=chunk_size, shard=shard, retry_errors=retry_errors, progress=progress)
     return load_run(out, label=label or None)
-
-
-def _in_memory(job: Evaluation, label: str, progress: bool) -> EvalReport:
-    writer = job.writer()
-    told = track(
-        job.scored(job.records, writer),
-        total=len(job.records),
-        description=label or "evaluating",
-        disable=not progress,
-        transient=True,
-    )
-    scored = list(told)
-    return EvalReport(
-        tuple(score for each in scored for score in each.scores),
-        label,
-        writer.rows(before=job.asked.before) if writer else (),
-        job.told_by(job.how),
-        tuple(each.case for each in scored),
-    )
 
 
 def score_record(

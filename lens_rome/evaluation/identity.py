@@ -37,7 +37,7 @@ def with_contexts(editor: Any, surface: AbstractSurface) -> Any:
     elif isinstance(editor, KnowledgeNeurons) and (editor.paraphrases or editor.faithful):
         return editor
     elif hasattr(editor, "context_lengths"):
-        found = sample_contexts(surface, editor.context_lengths, getattr(editor, "seed", 0))
+        found = sample_contexts(surface, getattr(editor, "context_lengths"), getattr(editor, "seed", 0))  # noqa: B009
     else:
         return editor
     return replace(editor, contexts=found)  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -107,7 +107,8 @@ def digest(value: Any) -> str:
 def _texts(value: Any) -> Iterable[str]:
     """Texts that tell the value; brackets keep what is inside apart from what comes after."""
     if isinstance(value, torch.Tensor):
-        yield fingerprint(value)
+        # A column of a matrix passes for contiguous, and its bytes cannot be seen all the same.
+        yield fingerprint(value.detach().clone(memory_format=torch.contiguous_format))
     elif isinstance(value, torch.nn.Module):
         yield from _texts(value.state_dict())
     elif isinstance(value, Mapping):

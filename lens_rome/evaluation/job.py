@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from rich.console import Console
+from rich.progress import track
+
 from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.editing.row_hooks import check_edits
@@ -17,6 +20,7 @@ from lens_rome.evaluation.making import Edits, Made, Maker, Moments
 from lens_rome.evaluation.noised import noised_scores, posed
 from lens_rome.evaluation.provenance import Provenance
 from lens_rome.evaluation.questions import asked_prompts, expected_targets
+from lens_rome.evaluation.report import EvalReport
 from lens_rome.evaluation.row_lines import to_line
 from lens_rome.evaluation.rows import PromptScore, RecordCase, RecordTexts
 from lens_rome.evaluation.scorer import Job, Scorer
@@ -98,7 +102,7 @@ class Evaluation:
             told["moments"] = identity.describe_moments(self.moments)
         if asked.references is not None:
             given["references"] = identity.digest(asked.references)
-        digests = {"model_weights": model_digest(self.surface), "records": identity.records_digest(self.records)}
+        digests = {"weights_digest": model_digest(self.surface), "records": identity.records_digest(self.records)}
         return told | given | digests | {"chunk_size": chunk_size}
 
     def rows(self, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -129,6 +133,28 @@ class Evaluation:
             essence=asked.essence,
             metrics=asked.metrics,
             problem=asked.problem,
+        )
+
+    # -- in memory ---------------------------------------------------------------------------------------------------
+
+    def report(self, label: str = "", *, progress: bool = False) -> EvalReport:
+        """All records, at once and in memory. Raises as `evaluate`."""
+        writer = self.writer()
+        told = track(
+            self.scored(self.records, writer),
+            total=len(self.records),
+            description=label or "evaluating",
+            console=Console(stderr=True),
+            disable=not progress,
+            transient=True,
+        )
+        scored = list(told)
+        return EvalReport(
+            tuple(score for each in scored for score in each.scores),
+            label,
+            writer.rows(before=self.asked.before) if writer else (),
+            self.told_by(self.how),
+            tuple(each.case for each in scored),
         )
 
     # -- scores ------------------------------------------------------------------------------------------------------

@@ -78,8 +78,6 @@ class Maker:
             return [Made(record, self.edits) for record in records]
         try:
             return self._made(self.edits, records)
-        except EditMismatchError:  # Of the model, not of a record.
-            raise
         except EditError:
             if not self.unedited:
                 raise
@@ -96,7 +94,7 @@ class Maker:
         begun = time.perf_counter()
         try:
             return self._made(editor, [record])[0]
-        except EditMismatchError:
+        except EditMismatchError:  # Of the model, not of a record.
             raise
         except EditError as error:
             return Made(record, None, time.perf_counter() - begun, str(error))

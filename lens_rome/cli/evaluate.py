@@ -1,0 +1,191 @@
+"""`lens-rome evaluate`: an editor's scores on many records, as the papers print them."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_rome.cli.editors import TRAINED, EditorOptions
+from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.evaluate_task import EvaluateTask
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName
+from lens_rome.cli.reporting import CommandError, console, reporting
+from lens_rome.cli.show_evaluation import show_progress, show_report, summed_up
+from lens_rome.editing.presets import EDITORS
+from lens_rome.evaluation import TextSettings, UnfinishedRunWarning, load_run
+from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
+from lens_rome.evaluation.run_folder import open_run, work_on
+from lens_rome.runs import Worker
+
+_NONE = "none"
+
+
+@reporting
+def evaluate(
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="`atlas`, `counterfact` (fetched), or a file of records.")
+    ] = "atlas",
+    model: ModelName = "atlas",
+    editor: Annotated[
+        str | None,
+        typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}, or none for the unedited model."),
+    ] = None,
+    edit: Annotated[
+        Path | None, typer.Option("--edit", help="File of an edit, scored on all records that it is of.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the run: it survives a kill, and several workers may share it."),
+    ] = None,
+    zsre: Annotated[
+        str | None, typer.Option("--zsre", help="The file is zsRE: `meng` for bare questions, `hase` for Hase et al.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Of the atlas's subjects: train, validation or evaluation.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only records with a case id below it, as in the papers.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option("--sample", min=1, help="So many of them, drawn with --seed.")] = None,
+    layer: Annotated[
+        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
+    ] = None,
+    preset_name: Annotated[
+        str | None,
+        typer.Option("--preset", help="Model whose published settings to take; left out: those of --model."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="One setting of the editor, such as weight=500 or layers=1,2,3; repeatable."),
+    ] = None,
+    trained: Annotated[Path | None, typer.Option("--trained", help="File of a trained editor.")] = None,
+    moments: Annotated[
+        str | None,
+        typer.Option("--moments", help="File of `lens-rome moments` or a published .npz; or `identity` for none."),
+    ] = None,
+    before: Annotated[bool, typer.Option("--before/--no-before", help="Score the unedited model too.")] = True,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="Let each edited model write, and score that (GE). Takes long.")
+    ] = False,
+    length: Annotated[
+        int | None, typer.Option("--length", min=1, help="Tokens of a text, its prompt included; left out: 100.")
+    ] = None,
+    references: Annotated[
+        str | None,
+        typer.Option("--references", help="Texts to compare with (RS): `atlas`, `counterfact`, or a snippets file."),
+    ] = None,
+    tfidf: Annotated[
+        Path | None,
+        typer.Option("--tfidf", help="Folder of idf.npy and tfidf_vocab.json; left out: counted in the file."),
+    ] = None,
+    essence: Annotated[
+        bool, typer.Option("--essence", help="Score how likely the unedited model's texts about a subject remain.")
+    ] = False,
+    refused: Annotated[
+        str, typer.Option("--refused", help="Records that the editor refuses: `raise`, or score them `unedited`.")
+    ] = "raise",
+    chunk: Annotated[
+        int, typer.Option("--chunk", min=1, help="Records that are done and written together.")
+    ] = CHUNK_SIZE,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="This process's share, such as 2/8; left out: torchrun's or SLURM's.")
+    ] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Try records again that failed in an earlier start.")
+    ] = False,
+    label: Annotated[str | None, typer.Option("--label", help="What the report calls itself.")] = None,
+    surface: SurfaceName = None,
+    device: Device = "cpu",
+    dtype: Dtype = Precision.float32,
+    bos: Bos = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of contexts, --sample, texts and zsRE's new objects.")] = 0,
+) -> None:
+    """Edit every record by itself, score it as the papers do, and print their table with 95% intervals.
+
+    With --out every finished chunk is in the folder at once: the same command goes on after a stop.
+
+    Example: lens-rome evaluate --data atlas --split evaluation --sample 200 --editor MEMIT --out runs/memit
+    """
+    _check_ways(out, shard, retry_errors)
+    if length is not None and not texts:
+        raise CommandError("--length is of texts; add --texts.")
+    given = EditorOptions(editor or "ROME", layer, preset_name, tuple(settings or ()), trained, seed, bos)
+    task = EvaluateTask(
+        model,
+        DataOptions(data, zsre, split, limit, sample, seed),
+        _chosen(editor, edit, given),
+        edit,
+        moments,
+        surface,
+        device,
+        dtype,
+        bos,
+        TextSettings(length or TextSettings.length, seed=seed) if texts else None,
+        references,
+        tfidf,
+        essence,
+        before,
+        refused,
+    )
+    name = label or task.label
+    with _one_of_each_kind():
+        job = task.evaluation()
+        if out is None:
+            show_report(console(), job.report(name, progress=True), unedited=job.asked.before)
+        else:
+            _into_folder(out, job, name, chunk, shard, retry_errors)
+
+
+def _check_ways(out: Path | None, shard: str | None, retry_errors: bool) -> None:
+    """Refuse ways of running that need a folder, before a model is loaded."""
+    worker = Worker.from_environment(os.environ, shard)
+    if out is not None:
+        if not out.parent.is_dir():
+            raise CommandError(f"cannot make {out}: the folder {out.parent} does not exist. Create it first.")
+        return
+    if shard is not None or retry_errors:
+        raise CommandError("--shard and --retry-errors are for a run in a folder; name it by --out.")
+    if worker.world > 1:
+        raise CommandError(f"{worker.world} workers share a run in a folder; name it by --out, the same for all.")
+
+
+def _chosen(editor: str | None, edit: Path | None, given: EditorOptions) -> EditorOptions | None:
+    """The editor's options; None for the unedited model, or an edit, which take none."""
+    if edit is None and (editor is None or editor.lower() != _NONE):
+        return given
+    if edit is not None and editor is not None:
+        raise CommandError("--edit is made already; leave out --editor.")
+    if (given.layer, given.preset, given.trained, given.settings) != (None, None, None, ()):
+        raise CommandError("--layer, --preset, --set and --trained are of an editor; leave them out.")
+    return None
+
+
+def _into_folder(out: Path, job: Evaluation, label: str, chunk: int, shard: str | None, retry_errors: bool) -> None:
+    """Do this process's share, and print the table where the run is finished by it."""
+    run = open_run(out, job, label, chunk)
+    work_on(run, job, chunk_size=chunk, shard=shard, retry_errors=retry_errors, progress=True)
+    screen = console()
+    if not show_progress(screen, run, out):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnfinishedRunWarning)  # It has been said already.
+        report = load_run(out, label=label)
+    show_report(screen, report, unedited=job.asked.before)
+
+
+@contextmanager
+def _one_of_each_kind() -> Iterator[None]:
+    """Warnings of records: the first of each kind, with the number of the others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            told = [(each.category, str(each.message)) for each in caught]
+    kinds = dict.fromkeys(kind for kind, _ in told)
+    for kind, message in zip(kinds, summed_up(told), strict=True):
+        warnings.warn(message, kind, stacklevel=2)
