@@ -84,11 +84,24 @@ def paper_table(
         ReportError: no reports, no data for the layout, an unedited model that no report has, a model without published
             rows, or a format or layout that does not exist.
     """
+    if format not in _FORMATS:
+        raise ReportError(f"a table is {', '.join(_FORMATS)}, got {format!r}.")
+    rows, heads = table_rows(reports, layout=layout, unedited=unedited, published=published, seed=seed)
+    return _FORMATS[format](rows, heads)
+
+
+def table_rows(
+    reports: EvalReport | Sequence[EvalReport],
+    *,
+    layout: str | None = None,
+    unedited: bool = False,
+    published: bool | str = False,
+    seed: int = 0,
+) -> tuple[list[TableRow], dict[str, tuple[str, ...]]]:
+    """What `paper_table` prints: its rows, and its columns below their headings. Arguments and errors as there."""
     reports = [reports] if isinstance(reports, EvalReport) else list(reports)
     if not reports:
         raise ReportError("a table needs a report at least.")
-    if format not in _FORMATS:
-        raise ReportError(f"a table is {', '.join(_FORMATS)}, got {format!r}.")
     name = _layout(reports, layout)
     names = [metric for metrics in LAYOUTS[name].values() for metric in metrics]
     rows = [_row(report, names, seed) for report in reports]
@@ -99,7 +112,7 @@ def paper_table(
         head: tuple(metric for metric in metrics if any(row.cell(metric) != "–" for row in rows))
         for head, metrics in LAYOUTS[name].items()
     }
-    return _FORMATS[format](rows, {head: metrics for head, metrics in heads.items() if metrics})
+    return rows, {head: metrics for head, metrics in heads.items() if metrics}
 
 
 def table(reports: Sequence[EvalReport]) -> str:
