@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from lens_rome.studies.pages.elements import Markup, join, tag
 
 WORST, BEST = "worst", "best"
+_SEARCH = "subject, object, words"
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ def filter_list(items: Sequence[Item], orders: Sequence[Order], *, name: str, fi
     if orders:
         selects.append(_select("order", "sort by", {order.name: order.shown for order in orders}, first))
         selects.append(_select("direction", "order", {WORST: "worst first", BEST: "best first"}, WORST))
-    search = tag(
-        "input", type="search", data_control="search", placeholder="subject, object, words", autocomplete="off"
-    )
+    search = tag("input", type="search", data_control="search", placeholder=_SEARCH, autocomplete="off")
     controls = tag(
         "div",
         tag("label", tag("span", "search"), search),

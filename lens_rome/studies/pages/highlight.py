@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from os.path import commonprefix
+from itertools import takewhile
 
 from lens_rome.studies.pages.elements import Markup, join, tag, text
 
@@ -39,7 +39,7 @@ def shared_words(one: str, other: str) -> int:
     >>> shared_words("It is in Rome now", "It is in Romania")
     9
     """
-    both = commonprefix([one, other])
-    if len(both) == len(one) == len(other):
-        return len(both)
-    return both.rfind(" ") + 1
+    if one == other:
+        return len(one)
+    alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return one.rfind(" ", 0, alike) + 1

@@ -8,9 +8,8 @@ from lens_rome.studies.pages.elements import Markup, tag
 from lens_rome.studies.pages.scores import Scores, metric_head
 from lens_rome.studies.pages.table import Cell, Head, data_table
 
-_ABOUT = (
-    "The same scores of each relation's records alone. Choose a heading to sort by it. Few records, wide intervals."
-)
+_ABOUT = "The same scores of each relation's records alone. Choose a heading to sort by it."
+_UNKNOWN = "The records of this report do not tell their relations."
 
 
 def relation_section(scores: Scores) -> Markup:
@@ -29,9 +28,7 @@ def relation_section(scores: Scores) -> Markup:
             n = len(part.case_ids)
             rows.append([*name, Cell(f"{n:,}", n), *(_cell(summary[each]) for each in names)])
     if not rows or not names:
-        return section(
-            "By relation", tag("p", "The records of this report do not tell their relations.", class_="missing")
-        )
+        return section("By relation", tag("p", _UNKNOWN, class_="missing"))
     rows.sort(key=lambda row: str(row[0]))
     first = [Head("relation", number=False), *([Head("editor", number=False)] if several else []), Head("records")]
     columns = [*first, *(metric_head(name) for name in names)]
