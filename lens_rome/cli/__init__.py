@@ -1,4 +1,4 @@
-"""The command line: `lens-rome demo`, `trace`, `edit`, `edits` and `moments`, one module a command."""
+"""The command line: `lens-rome demo`, `trace`, `edit`, `edits`, `moments` and `report`, one module a command."""
 
 from typing import Annotated
 
@@ -9,6 +9,7 @@ from lens_rome.cli.demo import demo
 from lens_rome.cli.edit import edit
 from lens_rome.cli.edits import edits
 from lens_rome.cli.moments import moments
+from lens_rome.cli.report import report
 from lens_rome.cli.trace import trace
 from lens_rome.cli.trace_task import Command
 
@@ -38,7 +39,7 @@ def _about(
     """Options of the command line itself."""
 
 
-for _command in (demo, trace, edit, moments):
+for _command in (demo, trace, edit, moments, report):
     app.command(cls=Command)(_command)
 app.add_typer(edits, name="edits")
 

@@ -11,17 +11,18 @@ from lens_rome.studies.pages.filter_list import Item
 from lens_rome.studies.pages.line_chart import line_chart
 
 CASE_ID, SECONDS, CHANGE = "case id", "seconds", "size of change"
-_SHOWN = ("ES", "PS", "NS", "Efficacy", "Paraphrase", "Specificity")
-"""Metrics that stand in the summary line, of those that the record has."""
 
 
-def case_entry(result: CaseResult, values: Mapping[str, float], *, label: str, several: bool, relation: str) -> Item:
+def case_entry(
+    result: CaseResult, values: Mapping[str, float], *, label: str, several: bool, shown: Sequence[str], relation: str
+) -> Item:
     """A record under one editor.
 
     Args:
         values: of each metric that the record has.
         label: of the report.
         several: whether the page has several editors, so that each entry names its own.
+        shown: metrics that stand in the summary line.
     """
     case = result.case
     content = [
@@ -33,7 +34,9 @@ def case_entry(result: CaseResult, values: Mapping[str, float], *, label: str, s
         content.append(line_chart(case.losses, caption="Loss of the search for the new value"))
     choices = {"relation": relation or "no relation", **({"editor": label} if several else {})}
     return Item(
-        summary=_summary(result, case, values, label if several else ""),
+        summary=_summary(
+            result, case, {name: values[name] for name in shown if name in values}, label if several else ""
+        ),
         content=tag("div", *content, class_="case"),
         words=" ".join(_words(result.scores, result.texts, case, result.case_id)),
         choices=choices,
@@ -48,7 +51,7 @@ def _own_values(case: RecordCase | None) -> dict[str, float]:
 
 def _summary(result: CaseResult, case: RecordCase | None, values: Mapping[str, float], label: str) -> Markup:
     """`The **Eiffel Tower** is in the city of: Paris → Rome`, and how it went."""
-    chips = [_chip(name, values[name]) for name in _SHOWN if name in values]
+    chips = [_chip(name, value) for name, value in values.items()]
     if case is not None and case.refused:
         chips.insert(0, tag("span", "refused", class_="chip bad"))
     if label:

@@ -28,7 +28,7 @@ def prompt_table(scores: Sequence[PromptScore], case: RecordCase | None) -> Mark
         tag("th", "prompt", scope="col"),
         tag("th", "p(", isolated(new), ")", scope="col"),
         tag("th", "p(", isolated(true), ")", scope="col"),
-        tag("th", "as asked", scope="col"),
+        tag("th", "success", scope="col"),
     )
     bodies = [
         tag("tbody", tag("tr", tag("th", _TITLES[group], colspan=4, scope="rowgroup")), *lines)

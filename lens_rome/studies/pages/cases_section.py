@@ -1,7 +1,7 @@
 """The records of a page: which ones, and the list of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lens_rome.evaluation import METRICS, CaseResult, Combination, EvalReport
 from lens_rome.studies.pages.case_entry import CASE_ID, CHANGE, SECONDS, case_entry
@@ -13,7 +13,7 @@ from lens_rome.studies.pages.scores import Scores
 
 _READ = (
     " Probabilities are those of an object's tokens, averaged (geometric mean), before → after the edit; the thin bar "
-    "is before. Texts show the ",
+    "is before. The object that should be the likelier one is green where it is, red where it is not. Texts show the ",
     tag("mark", "subject", class_="subject"),
     ", the ",
     tag("mark", "new object", class_="new"),
@@ -32,7 +32,7 @@ def cases_section(scores: Scores, k: int) -> Markup:
     chosen = choose(scores.reports, k, by)
     items = []
     for label, report in zip(scores.labels, scores.reports, strict=True):
-        items += _entries(report, chosen.case_ids, label, several=len(scores.reports) > 1)
+        items += _entries(report, chosen.case_ids, label, several=len(scores.reports) > 1, shown=scores.shares)
     sign = -1 if METRICS[by].lower_is_better else 1
     items.sort(key=lambda item: sign * item.values.get(by, math.inf * sign))
     about = tag("p", chosen.told, *_READ, class_="about")
@@ -49,7 +49,9 @@ def _orders(items: list[Item], by: str) -> list[Order]:
     return [*orders, *(Order(name, name, lower) for name, lower in own if name in there)]
 
 
-def _entries(report: EvalReport, case_ids: tuple[int, ...], label: str, *, several: bool) -> list[Item]:
+def _entries(
+    report: EvalReport, case_ids: tuple[int, ...], label: str, *, several: bool, shown: Sequence[str]
+) -> list[Item]:
     """The chosen records of one report, in its order."""
     wanted = set(case_ids)
     values: Mapping[str, Mapping[int, float]] = {
@@ -61,7 +63,7 @@ def _entries(report: EvalReport, case_ids: tuple[int, ...], label: str, *, sever
     for result, relation in _results(report, wanted):
         own = {name: found[result.case_id] for name, found in values.items() if result.case_id in found}
         finite = {name: value for name, value in own.items() if math.isfinite(value)}
-        entries.append(case_entry(result, finite, label=label, several=several, relation=relation))
+        entries.append(case_entry(result, finite, label=label, several=several, shown=shown, relation=relation))
     return entries
 
 

@@ -46,10 +46,12 @@ def choose(reports: Sequence[EvalReport], k: int, by: str) -> Chosen:
               for result in (*report.best(by, k), *report.worst(by, k))}  # fmt: skip
     rest = sorted(set(every) - wanted)
     drawn = random.Random(SEED).sample(rest, min(k, len(rest)))
+    wanted |= set(drawn)
+    if len(wanted) == len(every):
+        return Chosen(every, len(every), by, f"All {len(every)} records.")
     whose = "" if len(reports) == 1 else " of each editor"
     told = (
-        f"{len(wanted) + len(drawn)} of {len(every):,} records: the {k} best and the {k} worst by {by}{whose}, and "
+        f"{len(wanted)} of {len(every):,} records: the {k} best and the {k} worst by {by}{whose}, and "
         f"{len(drawn)} of the others, drawn with seed {SEED}. The saved report has all of them."
     )
-    wanted |= set(drawn)
     return Chosen(tuple(case for case in every if case in wanted), len(every), by, told)

@@ -9,7 +9,7 @@ from lens_rome.evaluation import METRICS, EvalReport, ReportError, Score
 from lens_rome.evaluation.paper_table import TableRow, table_rows
 from lens_rome.evaluation.report import BEFORE
 from lens_rome.studies.pages.document import folded, section
-from lens_rome.studies.pages.elements import Markup, isolated, join, tag
+from lens_rome.studies.pages.elements import Markup, isolated, join, tag, text
 from lens_rome.studies.pages.forest import Interval, forest_plot
 from lens_rome.studies.pages.table import Head, data_table
 
@@ -83,22 +83,37 @@ def headline(scores: Scores) -> Markup:
 def _sentence(scores: Scores, place: int) -> Markup:
     report, summary = scores.reports[place], scores.summaries[place]
     n = len(report.case_ids)
-    start = [tag("b", isolated(scores.labels[place])), " on ", isolated(models([report])), f": {n:,} record"]
-    start.append(". " if n == 1 else "s. ")
-    parts = [join(["; ".join(_figure(name, summary) for name in scores.shares if name in summary), ". "])]
+    who = [tag("b", isolated(scores.labels[place])), " on ", isolated(models([report]))]
+    parts = [*who, f", {n:,} record{'s' * (n != 1)}"]
+    first = next((name for name in scores.shares if name in summary), None)
+    parts += [". "] if first is None else [": ", *_first(first, summary), _in_words(summary)]
     refused = sum(bool(case.refused) for case in report.cases)
     if refused:
-        parts.append(f"The editor refused {refused:,} of them, which were scored without an edit.")
-    return tag("p", *start, *(parts if scores.shares else []), class_="headline")
+        parts.append(f"The editor refused {refused:,} of the records, which were scored without an edit.")
+    return tag("p", *parts, class_="headline")
 
 
-def _figure(name: str, summary: Mapping[str, Score]) -> str:
-    """`S 96.4 (95% interval 93.0 to 98.7; unedited 8.9)`."""
+def _first(name: str, summary: Mapping[str, Score]) -> list[Markup]:
+    """`S 96.4 (95% interval 93.0 to 98.7; unedited 8.9)`, as a sentence."""
     score, before = summary[name], summary.get(name + BEFORE)
     low, high = (score.scale * end for end in score.interval)
     told = [] if math.isnan(low) else [f"95% interval {low:.1f} to {high:.1f}"]
-    told += [] if before is None else [f"unedited {before.scale * before.mean:.1f}"]
-    return f"{name} {score.scale * score.mean:.1f}" + (f" ({', '.join(told)})" if told else "")
+    told += [] if before is None else [f"{UNEDITED} {before.scale * before.mean:.1f}"]
+    figure = tag("b", f"{name} {score.scale * score.mean:.1f}")
+    return [figure, text(f" ({'; '.join(told)}). " if told else ". ")]
+
+
+def _in_words(summary: Mapping[str, Score]) -> str:
+    """What ES, PS and NS say."""
+    told = [said.format(f"{100 * summary[name].mean:.1f}%") for name, said in _WORDS.items() if name in summary]
+    return " ".join(told) + " " * bool(told)
+
+
+_WORDS = {
+    "ES": "The new object is likelier than the old one after {} of the rewritten prompts (ES).",
+    "PS": "It is after {} of their paraphrases (PS).",
+    "NS": "After {} of the neighbours' prompts the old one still is, as it should be (NS).",
+}
 
 
 def score_section(scores: Scores) -> Markup:
