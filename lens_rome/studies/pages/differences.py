@@ -4,7 +4,7 @@ from lens_rome.evaluation import METRICS, Difference, ReportError, Score
 from lens_rome.evaluation.report import BEFORE
 from lens_rome.studies.pages.document import section
 from lens_rome.studies.pages.elements import Markup, join, tag
-from lens_rome.studies.pages.scores import Scores
+from lens_rome.studies.pages.scores import Scores, named_metric
 from lens_rome.studies.pages.table import Head, data_table
 
 _ABOUT = (
@@ -29,8 +29,8 @@ def difference_section(scores: Scores) -> Markup:
         column = f"{label} minus {scores.labels[0]}, {told.shared:,} record{'s' * (told.shared != 1)}"
         found[column] = {name: each for name, each in told.differences.items() if not name.endswith(BEFORE)}
     names = [name for name in METRICS if any(name in column for column in found.values())]
-    columns = [Head("metric", number=False), Head("what it is", number=False), *map(Head, found)]
-    rows = [[name, METRICS[name].title, *(_cell(name, column) for column in found.values())] for name in names]
+    columns = [Head("metric", number=False), *map(Head, found)]
+    rows = [[named_metric(name), *(_cell(name, column) for column in found.values())] for name in names]
     table = [data_table(columns, rows, caption="Paired differences")] if rows else []
     return section("Differences between editors", *table, *troubles, about=_ABOUT, name="differences")
 

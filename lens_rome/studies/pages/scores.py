@@ -11,14 +11,14 @@ from lens_rome.evaluation.report import BEFORE
 from lens_rome.studies.pages.document import folded, section
 from lens_rome.studies.pages.elements import Markup, isolated, join, tag, text
 from lens_rome.studies.pages.forest import Interval, forest_plot
-from lens_rome.studies.pages.table import Head, data_table
+from lens_rome.studies.pages.table import Head, data_table, head_text
 
 UNEDITED = "unedited"
 _SHARES = ("S", "ES", "PS", "NS", "Efficacy", "Paraphrase", "Specificity", "RwS", "PaS", "NeS", "Overall")
 """Metrics that a forest plot shows, of those that the table has."""
 _READ = (
-    "In percent, with half widths of 95% intervals in brackets. Values are means over a record's prompts first, then "
-    "over records. That of S is a bootstrap."
+    "Shares and margins in percent, GE in hundredths of a bit, with half widths of 95% intervals in brackets. Means are "
+    "over a record's prompts first, then over records. The interval of S is a bootstrap."
 )
 
 
@@ -99,21 +99,22 @@ def _first(name: str, summary: Mapping[str, Score]) -> list[Markup]:
     low, high = (score.scale * end for end in score.interval)
     told = [] if math.isnan(low) else [f"95% interval {low:.1f} to {high:.1f}"]
     told += [] if before is None else [f"{UNEDITED} {before.scale * before.mean:.1f}"]
-    figure = tag("b", f"{name} {score.scale * score.mean:.1f}")
+    figure = tag("b", f"{name}\u00a0{score.scale * score.mean:.1f}")
     return [figure, text(f" ({'; '.join(told)}). " if told else ". ")]
 
 
 def _in_words(summary: Mapping[str, Score]) -> str:
     """What ES, PS and NS say."""
-    told = [said.format(f"{100 * summary[name].mean:.1f}%") for name, said in _WORDS.items() if name in summary]
-    return " ".join(told) + " " * bool(told)
 
+    def share(name: str) -> str:
+        return f"{100 * summary[name].mean:.1f}%"
 
-_WORDS = {
-    "ES": "The new object is likelier than the old one after {} of the rewritten prompts (ES).",
-    "PS": "It is after {} of their paraphrases (PS).",
-    "NS": "After {} of the neighbours' prompts the old one still is, as it should be (NS).",
-}
+    if "ES" not in summary:
+        return ""
+    told = f"The new object is likelier than the old one after {share('ES')} of the rewritten prompts (ES)"
+    told += f" and {share('PS')} of their paraphrases (PS)" if "PS" in summary else ""
+    told += f"; after {share('NS')} of the neighbours' prompts the old one still is (NS)" if "NS" in summary else ""
+    return told + ". "
 
 
 def score_section(scores: Scores) -> Markup:
@@ -146,6 +147,11 @@ def metric_head(name: str) -> Head:
     """A column of a metric, with what it is."""
     metric = METRICS[name]
     return Head(name, f"{metric.title} ({metric.source})")
+
+
+def named_metric(name: str) -> Markup:
+    """A metric's name as the name of a row."""
+    return head_text(metric_head(name))
 
 
 def _forest(scores: Scores) -> Markup:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lens_rome.studies.pages.elements import Markup, join, tag
+from lens_rome.studies.pages.elements import Markup, join, tag, text
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,13 @@ def data_table(
     return tag("div", table, class_="scroll", tabindex=0, role="region", aria_label=caption)
 
 
+def head_text(head: Head) -> Markup:
+    """The name, with what it is where the pointer rests."""
+    return tag("abbr", head.name, title=head.told) if head.told else text(head.name)
+
+
 def _head(head: Head, sortable: bool) -> Markup:
-    shown = tag("abbr", head.name, title=head.told) if head.told else head.name
+    shown = head_text(head)
     inner = tag("button", shown, type="button") if sortable else shown
     return tag("th", inner, scope="col", class_="number" if head.number else None)
 
