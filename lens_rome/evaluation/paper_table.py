@@ -97,16 +97,22 @@ def table_rows(
     unedited: bool = False,
     published: bool | str = False,
     seed: int = 0,
+    summaries: Sequence[Mapping[str, Score]] = (),
 ) -> tuple[list[TableRow], dict[str, tuple[str, ...]]]:
-    """What `paper_table` prints: its rows, and its columns below their headings. Arguments and errors as there."""
+    """What `paper_table` prints: its rows, and its columns below their headings. Arguments and errors as there.
+
+    Args:
+        summaries: of the reports, from `EvalReport.summary`, where they are known; large reports take a while.
+    """
     reports = [reports] if isinstance(reports, EvalReport) else list(reports)
     if not reports:
         raise ReportError("a table needs a report at least.")
     name = _layout(reports, layout)
     names = [metric for metrics in LAYOUTS[name].values() for metric in metrics]
-    rows = [_row(report, names, seed) for report in reports]
+    summaries = summaries or [report.summary(names, seed=seed) for report in reports]
+    rows = [_row(*each, names) for each in zip(reports, summaries, strict=True)]
     if unedited:
-        rows.insert(0, _unedited(reports, names, seed))
+        rows.insert(0, _unedited(reports, summaries, names))
     rows += _published(reports, name, published)
     heads = {
         head: tuple(metric for metric in metrics if any(row.cell(metric) != "–" for row in rows))
@@ -138,13 +144,15 @@ def _layout(reports: Sequence[EvalReport], layout: str | None) -> str:
     )
 
 
-def _row(report: EvalReport, names: Sequence[str], seed: int) -> TableRow:
-    return TableRow(report.label or "model", len(report.case_ids), report.summary(names, seed=seed))
+def _row(report: EvalReport, summary: Mapping[str, Score], names: Sequence[str]) -> TableRow:
+    found = {name: summary[name] for name in names if name in summary}
+    return TableRow(report.label or "model", len(report.case_ids), found)
 
 
-def _unedited(reports: Sequence[EvalReport], names: Sequence[str], seed: int) -> TableRow:
-    for report in reports:
-        found = report.summary(names, seed=seed)
+def _unedited(
+    reports: Sequence[EvalReport], summaries: Sequence[Mapping[str, Score]], names: Sequence[str]
+) -> TableRow:
+    for report, found in zip(reports, summaries, strict=True):
         before = {name: found[name + BEFORE] for name in names if name + BEFORE in found}
         if before:
             return TableRow("unedited", len(report.case_ids), before)

@@ -17,8 +17,8 @@ UNEDITED = "unedited"
 _SHARES = ("S", "ES", "PS", "NS", "Efficacy", "Paraphrase", "Specificity", "RwS", "PaS", "NeS", "Overall")
 """Metrics that a forest plot shows, of those that the table has."""
 _READ = (
-    "Shares and margins in percent, GE in hundredths of a bit, with half widths of 95% intervals in brackets. Means are "
-    "over a record's prompts first, then over records. The interval of S is a bootstrap."
+    "Shares and margins in percent, GE in hundredths of a bit, with half widths of 95% intervals in brackets. Means "
+    "are over a record's prompts first, then over records. The interval of S is a bootstrap."
 )
 
 
@@ -57,7 +57,7 @@ class Scores:
         has_before = any(name + BEFORE in summary for summary in self.summaries for name in METRICS)
         for unedited in (True, False) if has_before else (False,):
             try:
-                return table_rows(self.reports, unedited=unedited, published=True)
+                return table_rows(self.reports, unedited=unedited, published=True, summaries=self.summaries)
             except ReportError:
                 continue
         return None
