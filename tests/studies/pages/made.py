@@ -8,7 +8,7 @@ from tests.evaluation.reports import random_report
 SUBJECT, NEW, OLD = "Eiffel Tower", "Rome", "Paris"
 
 
-def full_report(seed: int = 1, label: str = "ROME", *, n: int = 12, subject: str = SUBJECT) -> EvalReport:
+def full_report(seed: int = 1, label: str = "ROME", *, n: int = 6, subject: str = SUBJECT) -> EvalReport:
     """Before and after, texts, and how each edit was made."""
     report = random_report(seed, label, n=n)
     texts = tuple(
