@@ -64,9 +64,9 @@ def test_text_of_either_direction_keeps_to_itself() -> None:
 
 
 def test_words_are_marked_whole_and_the_longer_first() -> None:
-    words = {"Rome": "new", "New Rome": "old", "": "subject"}
-    assert marked("Romeo in New Rome, Rome.", words) == (
-        'Romeo in <mark class="old">New Rome</mark>, <mark class="new">Rome</mark>.'
+    words = {"Rome": "new", "Rome Central": "old", "": "subject"}
+    assert marked("Romeo in NewRome, Rome Central, Rome.", words) == (
+        'Romeo in NewRome, <mark class="old">Rome Central</mark>, <mark class="new">Rome</mark>.'
     )
     assert marked("在东京塔", {"东京": "new"}) == '在<mark class="new">东京</mark>塔'
     assert marked("C++ and (C++)", {"C++": "new"}).count("<mark") == 2
