@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from lens_rome.evaluation import METRICS, CaseResult, PromptScore, RecordCase, RecordTexts
+from lens_rome.evaluation.rows import GROUPS
 from lens_rome.studies.pages.case_prompts import prompt_table
 from lens_rome.studies.pages.case_texts import text_table
 from lens_rome.studies.pages.elements import Markup, isolated, join, tag, text
@@ -100,5 +101,5 @@ def _words(
     yield str(case_id)
     if case is not None:
         yield from (case.subject, case.template.replace("{}", case.subject), case.target_true, case.target_new)
-    yield from (row.prompt for row in scores if row.group != "neighborhood")
+    yield from (row.prompt for row in scores if GROUPS[row.group] == "new")
     yield from texts.texts if texts is not None else ()

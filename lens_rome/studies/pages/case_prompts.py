@@ -14,6 +14,7 @@ _TITLES = {
     "rewrite": "Rewritten prompt",
     "paraphrase": "Paraphrases",
     "neighborhood": "Neighbours: the old object should stay",
+    "distracting_neighborhood": "Neighbours after the edit's own sentence: the old object should stay",
     "attribute": "Things that have the new object already",
 }
 

@@ -10,7 +10,7 @@ from lens_rome.studies.pages.table import Head, data_table
 _ABOUT = (
     "Each editor minus the first one on the records that both have, with the 95% interval of the paired differences: "
     "narrower than the two intervals above, since hard records are hard for both. A difference whose interval is on "
-    "one side of 0 is in bold. Times 100, but for perplexity."
+    "one side of 0 is in bold. Times 100, but for perplexity and NKL."
 )
 
 
@@ -46,6 +46,7 @@ def _cell(name: str, column: dict[str, Difference]) -> str:
 
 def shown_difference(score: Score, scale: float) -> str:
     """`+3.1 (1.0 to 5.2)`."""
+    digits = "+.1f" if scale > 1 else "+.3g"
     low, high = (scale * end for end in score.interval)
-    interval = f" ({low:+.1f} to {high:+.1f})" if low == low else ""
-    return f"{scale * score.mean:+.1f}{interval}"
+    interval = f" ({low:{digits}} to {high:{digits}})" if low == low else ""
+    return f"{scale * score.mean:{digits}}{interval}"

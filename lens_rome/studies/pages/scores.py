@@ -14,11 +14,11 @@ from lens_rome.studies.pages.forest import Interval, forest_plot
 from lens_rome.studies.pages.table import Head, data_table, head_text
 
 UNEDITED = "unedited"
-_SHARES = ("S", "ES", "PS", "NS", "Efficacy", "Paraphrase", "Specificity", "RwS", "PaS", "NeS", "Overall")
+_SHARES = ("S", "ES", "PS", "NS", "NS+", "Efficacy", "Paraphrase", "Specificity", "RwS", "PaS", "NeS", "Overall")
 """Metrics that a forest plot shows, of those that the table has."""
 _READ = (
-    "Shares and margins in percent, GE in hundredths of a bit, with half widths of 95% intervals in brackets. Means "
-    "are over a record's prompts first, then over records. The interval of S is a bootstrap."
+    "Shares and margins in percent, GE in hundredths of a bit, NKL in nats, with half widths of 95% intervals in "
+    "brackets. Means are over a record's prompts first, then over records. The interval of S is a bootstrap."
 )
 
 
@@ -181,8 +181,12 @@ def _every_metric(scores: Scores) -> Markup:
     return folded("Every metric, what it is, and where it is defined", data_table(columns, lines, caption=_CAPTION))
 
 
-_CAPTION = "Every metric, times 100 but for perplexity, with half widths of 95% intervals"
+_CAPTION = "Every metric, times 100 (perplexity and NKL as they are), with half widths of 95% intervals"
 
 
 def _shown(score: Score | None) -> str:
-    return "–" if score is None or math.isnan(score.mean) else str(score)
+    if score is None or math.isnan(score.mean):
+        return "–"
+    if score.scale > 1:
+        return str(score)
+    return f"{score.mean:.3g}" + ("" if math.isnan(score.half_width) else f" ± {score.half_width:.3g}")

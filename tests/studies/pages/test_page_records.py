@@ -92,6 +92,17 @@ def test_several_editors_show_the_same_records() -> None:
         assert by_editor["editor 1"] >= {each.case_id for each in (*report.best("EM", 2), *report.worst("EM", 2))}
 
 
+def test_neighbours_after_the_edits_sentence_have_a_group_and_scores_of_their_own() -> None:
+    report = random_report(3, "ROME", n=2, plus=True)
+    page = parse(report_page(report))
+    entry = section(page, "records").all("details", "entry")[0]
+    groups = [each.text for each in entry.one("table", "prompts").all("th") if each.attributes["scope"] == "rowgroup"]
+    assert groups[-1] == "Neighbours after the edit's own sentence: the old object should stay"
+    assert len(entry.all("td", "prompt")) == 8 and entry.all("span", "chip")[-1].text.startswith("NS+ ")
+    assert any(each.text.startswith("NS+: NS after") for each in page.one("table", "forest").all("th"))
+    assert "NKL+" in section(page, "scores").all("table", "data")[0].text
+
+
 def test_a_refusal_is_told_with_its_reason() -> None:
     refusing = replace(REPORT, cases=(replace(REPORT.cases[0], refused="no neuron <found>"), *REPORT.cases[1:]))
     page = parse(report_page(refusing))

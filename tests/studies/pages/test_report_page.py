@@ -31,6 +31,11 @@ def in_brackets(score: Score) -> str:
     return f"{score.scale * score.mean:.1f}{width}"
 
 
+def with_width(score: Score) -> str:
+    """Perplexity and nats are not in percent, and have three digits."""
+    return str(score) if score.scale > 1 else f"{score.mean:.3g} ± {score.half_width:.3g}"
+
+
 @pytest.mark.parametrize("text", [PAGE, BOTH], ids=["one", "several"])
 def test_a_page_is_one_file_without_a_single_address(text: str) -> None:
     page = parse(text)
@@ -67,8 +72,8 @@ def test_every_metric_is_told_with_its_source() -> None:
     for name, title, source, unedited, *own in rows:
         assert (title, source) == (METRICS[name].title, METRICS[name].source)
         before = REPORT.score(name, before=True)
-        assert unedited == (str(before) if before.n else "–")
-        assert own == [str(REPORT.score(name)), str(OTHER.score(name))]
+        assert unedited == (with_width(before) if before.n else "–")
+        assert own == [with_width(REPORT.score(name)), with_width(OTHER.score(name))]
 
 
 def test_the_forest_plot_draws_means_and_intervals_where_they_are() -> None:
@@ -111,7 +116,8 @@ def test_differences_are_paired_and_those_apart_from_0_are_bold() -> None:
         score = found[name].difference
         low, high = score.interval
         scale = METRICS[name].scale
-        assert cell == f"{scale * score.mean:+.1f} ({scale * low:+.1f} to {scale * high:+.1f})"
+        digits = "+.1f" if scale > 1 else "+.3g"
+        assert cell == f"{scale * score.mean:{digits}} ({scale * low:{digits}} to {scale * high:{digits}})"
         assert (f"<b>{cell}</b>" in page) is (low > 0 or high < 0), name
     assert {low > 0 or high < 0 for low, high in (each.difference.interval for each in found.values())} == {True, False}
 
