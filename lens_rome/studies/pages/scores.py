@@ -113,7 +113,11 @@ def _in_words(summary: Mapping[str, Score]) -> str:
         return ""
     told = f"The new object is likelier than the old one after {share('ES')} of the rewritten prompts (ES)"
     told += f" and {share('PS')} of their paraphrases (PS)" if "PS" in summary else ""
-    told += f"; after {share('NS')} of the neighbours' prompts the old one still is (NS)" if "NS" in summary else ""
+    told += (
+        f"; after {share('NS')} of the neighbours' prompts the old one stays the likelier (NS)"
+        if "NS" in summary
+        else ""
+    )
     return told + ". "
 
 
