@@ -49,7 +49,8 @@ def open_page(page: str, folder: Path) -> Opened:
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")
     command = [program, *_FLAGS, f"--user-data-dir={folder / 'profile'}", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    # It takes about two seconds; a busy machine was seen to stand still for more than a minute.
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     console = [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
     return Opened(parse(done.stdout.replace("<!DOCTYPE html>", "<!DOCTYPE html>\n", 1)), console)
