@@ -1,4 +1,4 @@
-"""The command line: `lens-rome demo`, `trace`, `edit`, `evaluate`, `edits` and `moments`, one module a command."""
+"""The command line: `lens-rome demo`, `trace`, `edit`, `evaluate`, `edits`, `moments` and `report`, one module each."""
 
 from typing import Annotated
 
@@ -10,6 +10,7 @@ from lens_rome.cli.edit import edit
 from lens_rome.cli.edits import edits
 from lens_rome.cli.evaluate import evaluate
 from lens_rome.cli.moments import moments
+from lens_rome.cli.report import report
 from lens_rome.cli.trace import trace
 from lens_rome.cli.trace_task import Command
 
@@ -39,7 +40,7 @@ def _about(
     """Options of the command line itself."""
 
 
-for _command in (demo, trace, edit, evaluate, moments):
+for _command in (demo, trace, edit, evaluate, moments, report):
     app.command(cls=Command)(_command)
 app.add_typer(edits, name="edits")
 

@@ -84,22 +84,41 @@ def paper_table(
         ReportError: no reports, no data for the layout, an unedited model that no report has, a model without published
             rows, or a format or layout that does not exist.
     """
+    if format not in _FORMATS:
+        raise ReportError(f"a table is {', '.join(_FORMATS)}, got {format!r}.")
+    rows, heads = table_rows(reports, layout=layout, unedited=unedited, published=published, seed=seed)
+    return _FORMATS[format](rows, heads)
+
+
+def table_rows(
+    reports: EvalReport | Sequence[EvalReport],
+    *,
+    layout: str | None = None,
+    unedited: bool = False,
+    published: bool | str = False,
+    seed: int = 0,
+    summaries: Sequence[Mapping[str, Score]] = (),
+) -> tuple[list[TableRow], dict[str, tuple[str, ...]]]:
+    """What `paper_table` prints: its rows, and its columns below their headings. Arguments and errors as there.
+
+    Args:
+        summaries: of the reports, from `EvalReport.summary`, where they are known; large reports take a while.
+    """
     reports = [reports] if isinstance(reports, EvalReport) else list(reports)
     if not reports:
         raise ReportError("a table needs a report at least.")
-    if format not in _FORMATS:
-        raise ReportError(f"a table is {', '.join(_FORMATS)}, got {format!r}.")
     name = _layout(reports, layout)
     names = [metric for metrics in LAYOUTS[name].values() for metric in metrics]
-    rows = [_row(report, names, seed) for report in reports]
+    summaries = summaries or [report.summary(names, seed=seed) for report in reports]
+    rows = [_row(*each, names) for each in zip(reports, summaries, strict=True)]
     if unedited:
-        rows.insert(0, _unedited(reports, names, seed))
+        rows.insert(0, _unedited(reports, summaries, names))
     rows += _published(reports, name, published)
     heads = {
         head: tuple(metric for metric in metrics if any(row.cell(metric) != "–" for row in rows))
         for head, metrics in LAYOUTS[name].items()
     }
-    return _FORMATS[format](rows, {head: metrics for head, metrics in heads.items() if metrics})
+    return rows, {head: metrics for head, metrics in heads.items() if metrics}
 
 
 def table(reports: Sequence[EvalReport]) -> str:
@@ -125,13 +144,15 @@ def _layout(reports: Sequence[EvalReport], layout: str | None) -> str:
     )
 
 
-def _row(report: EvalReport, names: Sequence[str], seed: int) -> TableRow:
-    return TableRow(report.label or "model", len(report.case_ids), report.summary(names, seed=seed))
+def _row(report: EvalReport, summary: Mapping[str, Score], names: Sequence[str]) -> TableRow:
+    found = {name: summary[name] for name in names if name in summary}
+    return TableRow(report.label or "model", len(report.case_ids), found)
 
 
-def _unedited(reports: Sequence[EvalReport], names: Sequence[str], seed: int) -> TableRow:
-    for report in reports:
-        found = report.summary(names, seed=seed)
+def _unedited(
+    reports: Sequence[EvalReport], summaries: Sequence[Mapping[str, Score]], names: Sequence[str]
+) -> TableRow:
+    for report, found in zip(reports, summaries, strict=True):
         before = {name: found[name + BEFORE] for name in names if name + BEFORE in found}
         if before:
             return TableRow("unedited", len(report.case_ids), before)
