@@ -25,8 +25,6 @@ from lens_rome.surface import AbstractSurface
 
 _ON_CPU, _ON_GPU = 1024, 16384
 """Positions of one forward: what a processor's caches like, and what keeps a GPU busy."""
-_PART = 2
-"""Stems of a length of their own save the work of half a batch at least."""
 
 Found = dict[Question, Likelihood]
 
@@ -141,7 +139,7 @@ class Scorer:
         """
         twice = bool(edits) and self.before and not self._whole
         size = self.batch_tokens // (1 + twice)
-        for part in parts_of(with_common_starts(rows, size // _PART), size):
+        for part in parts_of(with_common_starts(rows, size), size):
             stems = run_stems(self.surface, stems_of(part, unedited=twice), edits)
             for batch in batches_of(part, size, padded=not self._whole):
                 both = list(batch)
