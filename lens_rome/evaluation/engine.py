@@ -1,21 +1,23 @@
 """One run of rows that may each be of another edited model, and the likelihoods that it tells.
 
 No block below the lowest edited one knows of any edit: rows of one text share it. Above it every row runs with its own
-edit as hooks. Only the positions that predict a target are unembedded.
+edit as hooks, from the end of its stem on, whose keys and values are there. Only the positions that predict a target
+are unembedded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 
-from lens_rome._typing import Tensor
+from lens_rome._typing import Tensor, Tokens
 from lens_rome.editing import Edit
 from lens_rome.editing.row_hooks import rows_hooked
 from lens_rome.errors import SurfaceError
 from lens_rome.evaluation.likelihood import Likelihood
-from lens_rome.evaluation.score_rows import ScoreRow
-from lens_rome.surface import AbstractSurface, check_logits, owner_hooks, pad_right
+from lens_rome.evaluation.score_rows import ScoreRow, Stem
+from lens_rome.surface import AbstractSurface, BaseRun, check_logits, owner_hooks, pad_right
 
 _READS = 64
 """Positions that are unembedded together; bounds the memory of logits."""
@@ -28,9 +30,10 @@ def needs_whole_runs(surface: AbstractSurface, tokens: Sequence[int]) -> bool:
     """
     if owner_hooks(surface.model):
         return True
-    row = torch.tensor([list(tokens)])
-    base = surface.fresh_run(row)
-    found = surface.logits(surface.resume(base, 0, base.resid[0], 0))
+    row, start = torch.tensor([list(tokens)]), len(tokens) // 2
+    base = surface.base_run(row)
+    resumed = surface.resume(base, 0, base.resid[0][:, start:], start)
+    found = surface.logits(torch.cat([base.resid[-1][:, :start], resumed], 1))
     try:
         check_logits(surface, found, surface.run(row))
     except SurfaceError:
@@ -38,14 +41,43 @@ def needs_whole_runs(surface: AbstractSurface, tokens: Sequence[int]) -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class Stems:
+    """What rows that begin with a stem resume from."""
+
+    base: BaseRun
+    place: dict[Stem, int]
+
+    def under(self, rows: Sequence[ScoreRow], tokens: Tokens) -> BaseRun:
+        """The run that `rows` of `tokens` resume, one each."""
+        return self.base.continued(tokens, torch.tensor([self.place[row.stem] for row in rows]))
+
+
+@torch.no_grad()
+def run_stems(surface: AbstractSurface, stems: Iterable[Stem], edits: Sequence[Edit]) -> Stems | None:
+    """Stems of one length, each under its owner's edit; None if there are none."""
+    place = {stem: i for i, stem in enumerate(stems)}
+    if not place:
+        return None
+    with rows_hooked(surface, edits, torch.tensor([owner for owner, _ in place])):
+        base = surface.base_run(torch.tensor([tokens for _, tokens in place]))
+    return Stems(base, place)
+
+
 @torch.no_grad()
 def run_rows(
-    surface: AbstractSurface, rows: Sequence[ScoreRow], edits: Sequence[Edit], *, whole: bool = False
+    surface: AbstractSurface,
+    rows: Sequence[ScoreRow],
+    edits: Sequence[Edit],
+    stems: Stems | None = None,
+    *,
+    whole: bool = False,
 ) -> list[tuple[Likelihood, ...]]:
     """The answers to the questions of each row, in their order; rows of owner -1 run without an edit.
 
     Args:
-        rows: of about one length; none has a lowest edited block below that of the first row.
+        rows: of about one length and one start; none has a lowest edited block below that of the first row.
+        stems: all that rows begin with.
         whole: run the model's own forward instead of block by block.
     """
     reads = _Reads(rows)
@@ -55,7 +87,7 @@ def run_rows(
             logits = surface.run(pad_right([row.tokens for row in rows])[0])
         parts = logits[reads.rows.to(logits.device), reads.at.to(logits.device)].split(_READS)
     else:
-        states = _last_states(surface, rows, edits, owners, reads)
+        states = _last_states(surface, rows, edits, owners, reads, stems)
         parts = (surface.logits(part[None])[0] for part in states.split(_READS))
     told = [_told(logits, wanted) for logits, wanted in zip(parts, reads.wanted.split(_READS), strict=True)]
     logprobs, hits = (torch.cat(each).tolist() for each in zip(*told, strict=True))
@@ -68,20 +100,24 @@ def _last_states(
     edits: Sequence[Edit],
     owners: Int[Tensor, " row"],
     reads: "_Reads",
+    stems: Stems | None,
 ) -> Float[Tensor, "read d_model"]:
     """The residual that leaves the last block where something is read."""
-    distinct = {tokens: i for i, tokens in enumerate(dict.fromkeys(row.tokens for row in rows))}
-    first, read_from = rows[0].first, int(reads.at.min())
+    distinct = {row.tokens: row for row in rows}
+    place = {tokens: i for i, tokens in enumerate(distinct)}
+    first, start, read_from = rows[0].first, rows[0].start, int(reads.at.min())
     base = surface.fresh_run(pad_right(list(distinct))[0])
-    resid = base.resid[0]
+    tokens, resid = base.tokens, base.resid[0][:, start:]
+    if stems and start:  # below `first` a stem is the same for all owners
+        base = stems.under(list(distinct.values()), tokens)
     for layer in range(first):
-        resid = surface.block(base, layer, resid, 0)
-    index = torch.tensor([distinct[row.tokens] for row in rows])
-    resid, base = resid[index.to(resid.device)], base.select(index)
+        resid = surface.block(base, layer, resid, start)
+    index = torch.tensor([place[row.tokens] for row in rows]).to(resid.device)
+    resid, base = resid[index], stems.under(rows, tokens[index]) if stems and start else base.select(index)
     with rows_hooked(surface, edits, owners):
         for layer in range(first, surface.n_layers - 1):
-            resid = surface.block(base, layer, resid, 0)
-        resid = surface.last_block(base, resid, 0, read_from)
+            resid = surface.block(base, layer, resid, start)
+        resid = surface.last_block(base, resid, start, read_from)
     return resid[reads.rows.to(resid.device), (reads.at - read_from).to(resid.device)]
 
 

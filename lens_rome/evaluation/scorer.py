@@ -1,16 +1,25 @@
 """Many records, each under its own edited model, in as few runs as it takes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lens_rome.editing import Edit
 from lens_rome.editing.hooks import has_hook_form
 from lens_rome.editing.row_hooks import check_edits
-from lens_rome.evaluation.engine import needs_whole_runs, run_rows
+from lens_rome.evaluation.engine import needs_whole_runs, run_rows, run_stems
 from lens_rome.evaluation.likelihood import Likelihood
 from lens_rome.evaluation.questions import AskedPrompt, Question
 from lens_rome.evaluation.report import PromptScore
-from lens_rome.evaluation.score_rows import Ask, ScoreRow, Tokenized, batches_of, rows_of
+from lens_rome.evaluation.score_rows import (
+    Ask,
+    ScoreRow,
+    Tokenized,
+    batches_of,
+    parts_of,
+    rows_of,
+    stems_of,
+    with_common_starts,
+)
 from lens_rome.facts import EvalRecord
 from lens_rome.surface import AbstractSurface
 
@@ -88,13 +97,17 @@ class Scorer:
     def _ask_unedited(self, asks: Iterable[Ask]) -> None:
         self._run(self._unedited_rows(asks), (), {-1: self._unedited})
 
-    def _unedited_rows(self, asks: Iterable[Ask], first: int = 0, longest: int | None = None) -> list[ScoreRow]:
+    def _unedited_rows(self, asks: Iterable[Ask], like: Sequence[ScoreRow] = ()) -> list[ScoreRow]:
         """Rows for questions that the unedited model has not yet been asked, and for those that are expected about the
-        same prompts as far as they need no row of more than `longest` tokens.
+        same prompts, with rows that fit into the batch of `like` if one is given.
         """
         prompts = dict.fromkeys(ask.prompt for ask in asks if ask.question not in self._unedited)
         known = [ask for prompt in prompts for ask in self._known[prompt] if ask.question not in self._unedited]
-        return self._rows([ask for ask in known if longest is None or len(ask.row) <= longest], -1, first)
+        if not like:
+            return self._rows(known)
+        first, start, longest = like[0].first, like[0].start, max(len(row.tokens) for row in like)
+        rows = self._rows([ask for ask in known if len(ask.row) <= longest], -1, first)
+        return [replace(row, start=start) for row in rows]
 
     def _ask_edited(self, edits: Sequence[Edit], own: dict[int, list[Ask]]) -> dict[int, Found]:
         found: dict[int, Found] = {id(edit): {} for edit in edits}
@@ -125,10 +138,13 @@ class Scorer:
         the unedited model in the same runs.
         """
         twice = bool(edits) and self.before and not self._whole
-        for batch in batches_of(rows, self.batch_tokens // (1 + twice), padded=not self._whole):
-            both = list(batch)
-            if twice:
-                asks = (ask for row in batch for ask in row.asks)
-                both += self._unedited_rows(asks, batch[0].first, max(len(row.tokens) for row in batch))
-            for row, told in zip(both, run_rows(self.surface, both, edits, whole=bool(self._whole)), strict=True):
-                found[row.owner].update(zip((ask.question for ask in row.asks), told, strict=True))
+        size = self.batch_tokens // (1 + twice)
+        for part in parts_of(with_common_starts(rows, size), size):
+            stems = run_stems(self.surface, stems_of(part, unedited=twice), edits)
+            for batch in batches_of(part, size, padded=not self._whole):
+                both = list(batch)
+                if twice:
+                    both += self._unedited_rows((ask for row in batch for ask in row.asks), batch)
+                answers = run_rows(self.surface, both, edits, stems, whole=bool(self._whole))
+                for row, told in zip(both, answers, strict=True):
+                    found[row.owner].update(zip((ask.question for ask in row.asks), told, strict=True))

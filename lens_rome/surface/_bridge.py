@@ -174,7 +174,7 @@ class BridgeSurface(AbstractSurface):
         like = None if which is None else which.repeat(repeats)
         return self._call(layer, call, resid, _EarlierPositions(keys, values), like)
 
-    def _earlier(self, kept: tuple[Tensor, ...], layer: int, start: int, repeats: int) -> Tensor | None:
+    def _earlier(self, kept: Sequence[Tensor], layer: int, start: int, repeats: int) -> Tensor | None:
         """Keys or values of the positions before `start`; None from the first position on."""
         if start == 0:
             return None

@@ -14,6 +14,7 @@ from lens_rome.surface._abstract import AbstractSurface
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached
 from lens_rome.surface.matrices import MatrixHooks
+from lens_rome.surface.room import Room
 from lens_rome.surface.site import Site
 
 # Blocks whose attention reads `ln1` of their input and nothing else. Others take the longer way.
@@ -27,6 +28,19 @@ _PLAIN = (
 )
 # Blocks whose norms come after attention and MLP: the MLP reads the residual itself.
 _NORM_AFTER = ("Olmo2ForCausalLM", "Olmo3ForCausalLM")
+
+
+class _GrowingEntry(CacheEntry):
+    """A block's keys and values as TransformerLens keeps them, but not copied for every new token."""
+
+    def append(self, new_keys: Tensor, new_values: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.past_keys.shape[1]:
+            self._rooms = Room(), Room()
+        keys, values = (
+            room.append(new.transpose(1, 2)) for room, new in zip(self._rooms, (new_keys, new_values), strict=True)
+        )
+        self.past_keys, self.past_values = keys.transpose(1, 2), values.transpose(1, 2)
+        return self.past_keys, self.past_values
 
 
 class HookedSurface(AbstractSurface):
@@ -78,7 +92,9 @@ class HookedSurface(AbstractSurface):
         return self.model(tokens, stop_at_layer=stop_at_layer, padding_side="right")
 
     def new_cache(self, rows: int) -> KeyValueCache:
-        return KeyValueCache.init_cache(self.cfg, self.device, rows)
+        cache = KeyValueCache.init_cache(self.cfg, self.device, rows)
+        cache.entries = [_GrowingEntry(entry.past_keys, entry.past_values) for entry in cache.entries]
+        return cache
 
     def grow(self, cache: Any, tokens: Tokens) -> Float[Tensor, "batch d_vocab"]:
         # Without a mask TransformerLens makes one from the tokens, and an end of text would count as padding.

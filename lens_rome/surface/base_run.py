@@ -1,5 +1,6 @@
 """What a run leaves behind so that later runs can start in the middle of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -8,6 +9,20 @@ from jaxtyping import Int
 
 from lens_rome._typing import Tensor, Tokens
 from lens_rome.surface.site import Site
+
+
+class _RowsOf(Sequence[Tensor]):
+    """Some rows of each tensor, copied when asked for."""
+
+    def __init__(self, tensors: Sequence[Tensor], rows: Int[Tensor, " row"]) -> None:
+        self._tensors, self._rows = tensors, rows
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override] - no slices
+        tensor = self._tensors[index]
+        return tensor[self._rows.to(tensor.device)]
 
 
 @dataclass(frozen=True)
@@ -20,9 +35,9 @@ class BaseRun:
     tokens: Tokens
     resid: tuple[Tensor, ...]
     """`resid[l]`: residual entering block l, `[batch, pos, d_model]`; the last one leaves the last block."""
-    keys: tuple[Tensor, ...]
+    keys: Sequence[Tensor]
     """Attention keys by layer, in the surface's own layout."""
-    values: tuple[Tensor, ...]
+    values: Sequence[Tensor]
     kept: dict[Site, Tensor] = field(default_factory=dict)
     """Other activations that were asked for, `[batch, pos, ...]`."""
     position_dim: int = 1
@@ -43,7 +58,7 @@ class BaseRun:
     def select(self, rows: Int[Tensor, " row"]) -> "BaseRun":
         """The run of some of its rows; copies."""
 
-        def of(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        def of(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
             return tuple(tensor[rows.to(tensor.device)] for tensor in tensors)
 
         return replace(
@@ -55,6 +70,14 @@ class BaseRun:
             kept=dict(zip(self.kept, of(tuple(self.kept.values())), strict=True)),
             padding=None if self.padding is None else self.padding[rows.cpu()],
         )
+
+    def continued(self, tokens: Tokens, rows: Int[Tensor, " row"]) -> "BaseRun":
+        """The run that rows of `tokens` resume, row `i` of them at some position of the run's row `rows[i]`, with which
+        it agrees up to there. Keys and values are copied when they are asked for, a layer at a time.
+        """
+        assert self.padding is None, "a run that is continued has no padding on the left"
+        keys, values = (_RowsOf(kept, rows) for kept in (self.keys, self.values))
+        return replace(self, tokens=tokens, resid=(), keys=keys, values=values, kept={})
 
     def aligned(self, starts: Int[Tensor, " batch"], after: int, first: int = 0) -> "BaseRun":
         """The run with every row moved to the right until the rows' positions `starts` are one, so that rows which
@@ -72,7 +95,7 @@ class BaseRun:
             rows, at = torch.arange(len(source))[:, None].to(tensor.device), source[:, :length].to(tensor.device)
             return tensor.movedim(dim, 1)[rows, at].movedim(1, dim)
 
-        def of(tensors: tuple[Tensor, ...], dim: int, length: int) -> tuple[Tensor, ...]:
+        def of(tensors: Sequence[Tensor], dim: int, length: int) -> tuple[Tensor, ...]:
             return tuple(move(tensor, dim, length if i >= first else 0) for i, tensor in enumerate(tensors))
 
         return replace(
