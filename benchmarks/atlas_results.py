@@ -37,7 +37,7 @@ def main() -> None:
     model, world = lr.load_atlas()
     subjects = set(world.split("evaluation"))
     records = [record for record in world.records if record.request.subject in subjects][: options.records]
-    references, texts = References.of(world.snippets), TextSettings(length=options.length)
+    references, texts = References.of(world.snippets), TextSettings(length=options.length, rows=128)
 
     def run(name: str, editor: object) -> lr.EvalReport:
         return lr.evaluate(

@@ -10,15 +10,16 @@ from typing import Annotated
 import typer
 
 from lens_rome.cli.editors import TRAINED, EditorOptions
+from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
 from lens_rome.cli.evaluate_data import DataOptions
-from lens_rome.cli.evaluate_task import EvaluateTask
-from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName
+from lens_rome.cli.evaluate_task import PROBLEMS, EvaluateTask, problem_of
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_names
 from lens_rome.cli.reporting import CommandError, console, reporting
 from lens_rome.cli.show_evaluation import show_progress, show_report, summed_up
 from lens_rome.editing.presets import EDITORS
-from lens_rome.evaluation import TextSettings, UnfinishedRunWarning, load_run
+from lens_rome.evaluation import EvalReport, TextSettings, UnfinishedRunWarning, load_run
 from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
-from lens_rome.evaluation.run_folder import open_run, work_on
+from lens_rome.evaluation.run_folder import WHAT, open_run
 from lens_rome.runs import Worker
 
 _NONE = "none"
@@ -67,7 +68,23 @@ def evaluate(
         str | None,
         typer.Option("--moments", help="File of `lens-rome moments` or a published .npz; or `identity` for none."),
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help="Names separated by commas, such as S,NS+,NKL: only what they need is asked."),
+    ] = None,
+    problem: Annotated[
+        str | None, typer.Option("--problem", help=f"An editing problem of Hase et al.: {', '.join(PROBLEMS)}.")
+    ] = None,
+    noise: Annotated[
+        float | None, typer.Option("--noise", help="Of the two problems with a noised subject: standard deviation.")
+    ] = None,
     before: Annotated[bool, typer.Option("--before/--no-before", help="Score the unedited model too.")] = True,
+    unedited: Annotated[
+        Path | None,
+        typer.Option(
+            "--unedited", help="Run or report of `--editor none`, to stand before instead of scoring it again."
+        ),
+    ] = None,
     texts: Annotated[
         bool, typer.Option("--texts", help="Let each edited model write, and score that (GE). Takes long.")
     ] = False,
@@ -91,12 +108,11 @@ def evaluate(
     chunk: Annotated[
         int, typer.Option("--chunk", min=1, help="Records that are done and written together.")
     ] = CHUNK_SIZE,
-    shard: Annotated[
-        str | None, typer.Option("--shard", help="This process's share, such as 2/8; left out: torchrun's or SLURM's.")
-    ] = None,
-    retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Try records again that failed in an earlier start.")
-    ] = False,
+    shard: Shard = None,
+    engine: EngineName = Engine.local,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    retry_errors: RetryErrors = False,
     label: Annotated[str | None, typer.Option("--label", help="What the report calls itself.")] = None,
     surface: SurfaceName = None,
     device: Device = "cpu",
@@ -110,7 +126,9 @@ def evaluate(
 
     Example: lens-rome evaluate --data atlas --split evaluation --sample 200 --editor MEMIT --out runs/memit
     """
-    _check_ways(out, shard, retry_errors)
+    engines = Engines(engine, workers, ray_address, shard, retry_errors)
+    _check_ways(out, engines)
+    plain = None if unedited is None else EvalReport.load(unedited)
     if length is not None and not texts:
         raise CommandError("--length is of texts; add --texts.")
     given = EditorOptions(editor or "ROME", layer, preset_name, tuple(settings or ()), trained, seed, bos)
@@ -128,27 +146,36 @@ def evaluate(
         references,
         tfidf,
         essence,
-        before,
+        before and plain is None,
         refused,
+        () if metrics is None else tuple(split_names(metrics, "--metrics")),
+        problem_of(problem, noise),
     )
     name = label or task.label
     with _one_of_each_kind():
-        job = task.evaluation()
+        job = task.evaluation("cpu" if engine is Engine.ray else device)
         if out is None:
-            show_report(console(), job.report(name, progress=True), unedited=job.asked.before)
+            _show(job.report(name, progress=True), job, plain)
         else:
-            _into_folder(out, job, name, chunk, shard, retry_errors)
+            _into_folder(out, job, name, chunk, engines, task, plain)
 
 
-def _check_ways(out: Path | None, shard: str | None, retry_errors: bool) -> None:
-    """Refuse ways of running that need a folder, before a model is loaded."""
-    worker = Worker.from_environment(os.environ, shard)
+def _show(report: EvalReport, job: Evaluation, plain: EvalReport | None) -> None:
+    """The report, beside that of the unedited model where there is one."""
+    together = report if plain is None else report.with_before(plain)
+    show_report(console(), together, unedited=job.asked.before or plain is not None)
+
+
+def _check_ways(out: Path | None, engines: Engines) -> None:
+    """Refuse ways of running that do not go together or need a folder, before a model is loaded."""
+    engines.check()
+    worker = Worker.from_environment(os.environ, engines.shard)
     if out is not None:
         if not out.parent.is_dir():
             raise CommandError(f"cannot make {out}: the folder {out.parent} does not exist. Create it first.")
         return
-    if shard is not None or retry_errors:
-        raise CommandError("--shard and --retry-errors are for a run in a folder; name it by --out.")
+    if engines != Engines():
+        raise CommandError("--shard, --engine and --retry-errors are for a run in a folder; name it by --out.")
     if worker.world > 1:
         raise CommandError(f"{worker.world} workers share a run in a folder; name it by --out, the same for all.")
 
@@ -164,17 +191,24 @@ def _chosen(editor: str | None, edit: Path | None, given: EditorOptions) -> Edit
     return None
 
 
-def _into_folder(out: Path, job: Evaluation, label: str, chunk: int, shard: str | None, retry_errors: bool) -> None:
-    """Do this process's share, and print the table where the run is finished by it."""
+def _into_folder(
+    out: Path,
+    job: Evaluation,
+    label: str,
+    chunk: int,
+    engines: Engines,
+    task: EvaluateTask,
+    plain: EvalReport | None,
+) -> None:
+    """Do this process's share, or let a cluster do all, and print the table where the run is finished by it."""
     run = open_run(out, job, label, chunk)
-    work_on(run, job, chunk_size=chunk, shard=shard, retry_errors=retry_errors, progress=True)
-    screen = console()
-    if not show_progress(screen, run, out):
+    engines.run(run, job.rows, task, chunk_size=chunk, device=task.device, what=WHAT)
+    if not show_progress(console(), run, out):
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnfinishedRunWarning)  # It has been said already.
         report = load_run(out, label=label)
-    show_report(screen, report, unedited=job.asked.before)
+    _show(report, job, plain)
 
 
 @contextmanager

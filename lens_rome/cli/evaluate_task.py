@@ -10,11 +10,44 @@ from lens_rome.cli.evaluate_data import DataOptions, references_of
 from lens_rome.cli.models import Loaded, load
 from lens_rome.cli.options import Precision
 from lens_rome.cli.reporting import CommandError
-from lens_rome.editing import Edit
+from lens_rome.editing import (
+    Edit,
+    EditingProblem,
+    ErrorInjection,
+    FactAmplification,
+    FactErasure,
+    FactForcing,
+    TracingReversal,
+)
 from lens_rome.editing.describe import title
 from lens_rome.evaluation import Asked, Evaluation, TextSettings
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.moments import SecondMoments
+from lens_rome.runs.chunk import Compute
+
+PROBLEMS: dict[str, type[EditingProblem]] = {
+    "error-injection": ErrorInjection,
+    "tracing-reversal": TracingReversal,
+    "fact-erasure": FactErasure,
+    "fact-amplification": FactAmplification,
+    "fact-forcing": FactForcing,
+}
+_NOISED = ("tracing-reversal", "fact-forcing")
+
+
+def problem_of(name: str | None, noise: float | None) -> EditingProblem | None:
+    """The editing problem of `--problem` and `--noise`.
+
+    Raises:
+        CommandError: no such problem, or noise for one without, or none for one with.
+    """
+    if name is not None and name not in PROBLEMS:
+        raise CommandError(f"--problem takes one of {', '.join(PROBLEMS)}; got {name!r}.")
+    if (noise is not None) != (name in _NOISED):
+        raise CommandError(f"--noise is of --problem {' and '.join(_NOISED)}: these need it, others have none.")
+    if name is None:
+        return None
+    return PROBLEMS[name]() if noise is None else PROBLEMS[name](noise)  # pyright: ignore[reportCallIssue]
 
 
 @dataclass(frozen=True)
@@ -41,6 +74,13 @@ class EvaluateTask:
     essence: bool = False
     before: bool = True
     refused: str = "raise"
+    metrics: tuple[str, ...] = ()
+    """Empty for what the other fields ask for."""
+    problem: EditingProblem | None = None
+
+    def __call__(self) -> Compute:
+        """What a worker computes, with the model loaded there."""
+        return self.evaluation().rows
 
     def __post_init__(self) -> None:
         if self.texts is None and (self.references is not None or self.essence):
@@ -57,8 +97,11 @@ class EvaluateTask:
         """Whether the model is scored as it is."""
         return self.editor is None and self.edit is None
 
-    def evaluation(self) -> Evaluation:
+    def evaluation(self, device: str | None = None) -> Evaluation:
         """The job, with the model loaded. The same in every process.
+
+        Args:
+            device: instead of the task's own.
 
         Raises:
             CommandError, LensRomeError: a model, editor or file that cannot be used.
@@ -66,7 +109,7 @@ class EvaluateTask:
         edit = None if self.edit is None else Edit.load(self.edit)
         editor = None if self.editor is None else self.editor.make(self.model)
         given = None if self.moments in (None, "identity") else SecondMoments.load(str(self.moments))
-        loaded = load(self.model, self.surface, self.device, self.dtype)
+        loaded = load(self.model, self.surface, device or self.device, self.dtype)
         records = self._records(loaded, edit)
         moments = None if editor is None else moments_for(editor, loaded, given or self.moments)
         changes: Any = editor if edit is None else edit
@@ -85,14 +128,16 @@ class EvaluateTask:
 
     def _asked(self, loaded: Loaded, records: Sequence[EvalRecord]) -> Asked:
         references = self.references and references_of(self.references, self.tfidf, records, loaded.world)
-        return Asked(
+        asked = Asked(
             None if self.editor is not None else self.bos,  # An editor has its own.
             before=self.before and not self.is_plain,
             texts=self.texts,
             references=references or None,
             essence=self.essence,
             refused=self.refused,
+            problem=self.problem,
         )
+        return asked.for_metrics(self.metrics) if self.metrics else asked
 
 
 def _of_edit(records: Sequence[EvalRecord], edit: Edit) -> list[EvalRecord]:

@@ -7,13 +7,17 @@ from statistics import fmean
 from rich.console import Console
 from rich.markup import escape
 
-from lens_rome.evaluation import EvalReport
+from lens_rome.evaluation import EvalReport, ReportError
 from lens_rome.runs import Run
 
 
 def show_report(screen: Console, report: EvalReport, *, unedited: bool) -> None:
     """The papers' table with intervals, and what the edits took."""
-    screen.print(escape(report.paper_table(unedited=unedited)), soft_wrap=True)
+    try:
+        table = report.paper_table(unedited=unedited)
+    except ReportError:  # Columns that compare the two models have no row of one of them.
+        table = report.paper_table()
+    screen.print(escape(table), soft_wrap=True)
     screen.print("In percent, with half widths of 95% intervals.", style="dim", soft_wrap=True)
     cases = report.cases
     seconds = [case.seconds for case in cases if case.seconds is not None]

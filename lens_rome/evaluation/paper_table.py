@@ -74,7 +74,8 @@ def paper_table(
     Args:
         format: text, markdown or latex (with booktabs).
         layout: counterfact (S ES EM PS PM NS NM GE RS, and NS+ NM+ NKL NKL+), zsre (token accuracies), hase, or
-            erasure; None for the first of these that a report has data for.
+            erasure; None for the metrics that were asked for by name, else those of an editing problem, else the first
+            of these that a report has data for.
         unedited: put the unedited model first, of the first report that was made with it.
         published: add the published rows: of a model by its name, or True for the models that the reports' settings
             name, where there are some.
@@ -107,8 +108,8 @@ def table_rows(
     reports = [reports] if isinstance(reports, EvalReport) else list(reports)
     if not reports:
         raise ReportError("a table needs a report at least.")
-    name = _layout(reports, layout)
-    names = [metric for metrics in LAYOUTS[name].values() for metric in metrics]
+    name, columns = _layout(reports, layout)
+    names = [metric for metrics in columns.values() for metric in metrics]
     summaries = summaries or [report.summary(names, seed=seed) for report in reports]
     rows = [_row(*each, names) for each in zip(reports, summaries, strict=True)]
     if unedited:
@@ -116,7 +117,7 @@ def table_rows(
     rows += _published(reports, name, published)
     heads = {
         head: tuple(metric for metric in metrics if any(row.cell(metric) != "–" for row in rows))
-        for head, metrics in LAYOUTS[name].items()
+        for head, metrics in columns.items()
     }
     return rows, {head: metrics for head, metrics in heads.items() if metrics}
 
@@ -132,16 +133,27 @@ def table(reports: Sequence[EvalReport]) -> str:
     return "\n".join(lines)
 
 
-def _layout(reports: Sequence[EvalReport], layout: str | None) -> str:
+def _layout(reports: Sequence[EvalReport], layout: str | None) -> tuple[str, Mapping[str, tuple[str, ...]]]:
+    """The name of a layout, and its columns below their headings."""
     if layout is not None and layout not in LAYOUTS:
         raise ReportError(f"there is no layout {layout!r}. There are {', '.join(LAYOUTS)}.")
-    for name in LAYOUTS if layout is None else (layout,):
+    asked = dict.fromkeys(name for report in reports for name in report.settings.get("metrics", ()))
+    if layout is None and asked:
+        return "", {"": tuple(asked)}
+    for name in _tried(reports) if layout is None else (layout,):
         if any(report.values(_FIRST[name]) for report in reports):
-            return name
+            return name, LAYOUTS[name]
     raise ReportError(
         f"no report has data for the columns of {' or of '.join([layout] if layout else LAYOUTS)}. Evaluate records "
         "that have them."
     )
+
+
+def _tried(reports: Sequence[EvalReport]) -> tuple[str, ...]:
+    """Layouts in the order in which they are tried: those of an editing problem first where one was posed."""
+    problems = {report.settings.get("problem", "") for report in reports} - {""}
+    first = () if not problems else ("erasure", "hase") if "fact erasure" in problems else ("hase",)
+    return tuple(dict.fromkeys((*first, *LAYOUTS)))
 
 
 def _row(report: EvalReport, summary: Mapping[str, Score], names: Sequence[str]) -> TableRow:

@@ -76,7 +76,7 @@ class EvalRecord:
                 target_true=_text(_mapping(rewrite["target_true"], "target_true")["str"], "target_true.str"),
                 relation=_text(rewrite.get("relation_id", ""), "relation_id"),
             )
-            prompts = {name: _prompts(name, record.get(name, [])) for name in _LISTS}
+            prompts: dict[str, Any] = {name: _prompts(name, record.get(name, [])) for name in _LISTS}
             extra = {key: value for key, value in record.items() if key not in ("case_id", *_LISTS)}
             return cls(int(record["case_id"]), request, extra=extra, **prompts)
         except FactError as error:

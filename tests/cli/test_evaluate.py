@@ -183,7 +183,7 @@ def test_zsre_is_read_in_either_form(tmp_path: Path) -> None:
         (("--edit", "e.st", "--editor", "ROME"), "--edit is made already; leave out --editor"),
         (("--edit", "none.safetensors"), "none.safetensors"),
         (("--editor", "MEMIT2"), "unknown editor 'MEMIT2'"),
-        (("--shard", "1/2"), "--shard and --retry-errors are for a run in a folder; name it by --out"),
+        (("--shard", "1/2"), "--shard, --engine and --retry-errors are for a run in a folder; name it by --out"),
         (("--shard", "3/2", "--out", "run"), "shard '3/2' is not of the form"),
         (("--out", "no/run"), "cannot make no/run: the folder no does not exist"),
         (("--model", MODEL, "--layer", "1", "--data", "records.json"), "ROME needs second moments of layer 1"),
