@@ -8,6 +8,7 @@ earlier keys and values.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -20,10 +21,19 @@ from transformers.cache_utils import Cache, DynamicCache
 from lens_rome._typing import FwdHooks, HookFunction, Model, Residual, Tensor, Tokens
 from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
+from lens_rome.surface._activation import FUSED_MODULE, exchanged, is_plain_gelu
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached, silenced
 from lens_rome.surface.matrices import MatrixHooks
 from lens_rome.surface.site import Site
+
+
+def _quick(block: Any, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """One kernel for the activation while a block runs, where there is one."""
+    inner = getattr(getattr(block, "mlp", None), "original_component", None)
+    if not is_plain_gelu(getattr(inner, "act", None)):
+        return nullcontext()
+    return exchanged(inner, "act", FUSED_MODULE, dtype)
 
 
 class _EarlierPositions(DynamicCache):
@@ -184,7 +194,9 @@ class BridgeSurface(AbstractSurface):
         self, layer: int, call: _BlockCall, resid: Residual, cache: Cache, like: Int[Tensor, " row"] | None = None
     ) -> Residual:
         args, kwargs = call.with_rows(resid, cache, like)
-        output = self.model.blocks[layer](*args, **kwargs)
+        block = self.model.blocks[layer]
+        with _quick(block, resid.dtype):
+            output = block(*args, **kwargs)
         return output[0] if isinstance(output, tuple) else output
 
     def _block_calls(self, length: int, start: int, paddings: tuple[int, ...]) -> list[_BlockCall]:

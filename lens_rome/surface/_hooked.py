@@ -1,16 +1,19 @@
 """The surface of TransformerLens 3.x's `HookedTransformer`: its blocks can be called one by one as they are."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from transformer_lens.cache.key_value_cache import TransformerLensKeyValueCache as KeyValueCache
 from transformer_lens.cache.key_value_cache_entry import TransformerLensKeyValueCacheEntry as CacheEntry
+from transformer_lens.utilities.activation_functions import gelu_new
 
 from lens_rome._typing import FwdHooks, HookFunction, Residual, Tensor, Tokens
 from lens_rome.errors import SurfaceError
 from lens_rome.surface._abstract import AbstractSurface
+from lens_rome.surface._activation import exchanged, gelu_tanh
 from lens_rome.surface.base_run import BaseRun
 from lens_rome.surface.hooks import Reader, attached
 from lens_rome.surface.matrices import MatrixHooks
@@ -28,6 +31,13 @@ _PLAIN = (
 )
 # Blocks whose norms come after attention and MLP: the MLP reads the residual itself.
 _NORM_AFTER = ("Olmo2ForCausalLM", "Olmo3ForCausalLM")
+
+
+def _quick(block: Any, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """One kernel for the activation while a block runs, where there is one."""
+    if getattr(block.mlp, "act_fn", None) is not gelu_new:
+        return nullcontext()
+    return exchanged(block.mlp, "act_fn", gelu_tanh, dtype)
 
 
 class _GrowingEntry(CacheEntry):
@@ -116,7 +126,8 @@ class HookedSurface(AbstractSurface):
             for block in self.model.blocks:
                 entry = CacheEntry.init_cache_entry(self.cfg, state.device, tokens.shape[0])
                 resid.append(state)
-                state = block(state, past_kv_cache_entry=entry)
+                with _quick(block, state.dtype):
+                    state = block(state, past_kv_cache_entry=entry)
                 entries.append(entry)
         return BaseRun(
             tokens,
@@ -130,7 +141,8 @@ class HookedSurface(AbstractSurface):
         keys, values = self._earlier(base, layer, start, resid.shape[0])
         mask = base.attended(start + resid.shape[1], resid.shape[0] // base.batch)
         entry = CacheEntry(keys, values, frozen=True)
-        return self.model.blocks[layer](resid, past_kv_cache_entry=entry, attention_mask=mask)
+        with _quick(self.model.blocks[layer], resid.dtype):
+            return self.model.blocks[layer](resid, past_kv_cache_entry=entry, attention_mask=mask)
 
     def _earlier(self, base: BaseRun, layer: int, start: int, rows: int) -> tuple[Tensor, Tensor]:
         """Keys and values of the positions before `start`, a row for each of `rows`."""
@@ -154,7 +166,8 @@ class HookedSurface(AbstractSurface):
         keys, values = self._earlier(base, layer, start, resid.shape[0])
         entry = CacheEntry(torch.cat([keys, new_keys], 1), torch.cat([values, new_values], 1), frozen=True)
         mask = base.attended(start + resid.shape[1], resid.shape[0] // base.batch)
-        return self.model.blocks[layer](resid[:, unread:], past_kv_cache_entry=entry, attention_mask=mask)
+        with _quick(self.model.blocks[layer], resid.dtype):
+            return self.model.blocks[layer](resid[:, unread:], past_kv_cache_entry=entry, attention_mask=mask)
 
     def _plain_attention(self, layer: int) -> bool:
         """Whether keys and values follow from the block's input by norm and projection alone, and nobody watches."""
