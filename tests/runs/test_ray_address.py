@@ -15,7 +15,7 @@ pytest.importorskip("ray", reason="needs lens_rome[ray]")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not HAS_SESSIONS, reason="finds processes in /proc")]
 
 _PROGRAM = """
-import sys
+import os, sys
 import tests.runs.bare
 from pathlib import Path
 from lens_rome.errors import RunError
@@ -23,9 +23,10 @@ from lens_rome.runs import execute_on_ray
 from tests.runs.support import open_run
 from tests.runs.support_ray import Toy
 address, folder = sys.argv[1], Path(sys.argv[2])
-(folder / "pids").mkdir(parents=True)
+os.chdir(folder)  # not where the cluster was started
+os.mkdir("pids")
 try:
-    execute_on_ray(open_run(folder / "run"), Toy(folder / "pids"), chunk_size=4, workers=2, address=address,
+    execute_on_ray(open_run(Path("run")), Toy(Path("pids")), chunk_size=4, workers=2, address=address,
                    progress=False)
 except RunError as error:
     sys.exit(str(error))
@@ -45,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
         paths = {"PYTHONPATH": f"{ROOT / 'tests' / 'runs' / 'bare_site'}:{ROOT}", "RAY_TMPDIR": str(folder)}
         ray = str(Path(sys.executable).parent / "ray")
         options = f"--block --port {port} --num-cpus 2 --include-dashboard false --object-store-memory 80000000"
-        command = [ray, "start", "--head", *options.split(), "--temp-dir", str(folder)]
+        command = [ray, "start", "--head", *options.split()]
         with session(command, token | paths) as head:
             assert head.stdout is not None
             assert any("Ray runtime started" in line for line in head.stdout)
