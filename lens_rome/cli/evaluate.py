@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -202,6 +203,8 @@ def _into_folder(
 ) -> None:
     """Do this process's share, or let a cluster do all, and print the table where the run is finished by it."""
     run = open_run(out, job, label, chunk)
+    # Workers on other devices might sample other contexts than this process, which has told its own to the manifest.
+    task = replace(task, contexts=job.contexts)
     engines.run(run, job.rows, task, chunk_size=chunk, device=task.device, what=WHAT)
     if not show_progress(console(), run, out):
         return

@@ -1,7 +1,7 @@
 """What `lens-rome evaluate` was asked to do, as a value that another process can be handed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,8 @@ class EvaluateTask:
     metrics: tuple[str, ...] = ()
     """Empty for what the other fields ask for."""
     problem: EditingProblem | None = None
+    contexts: tuple[str, ...] | None = None
+    """Context prefixes of the editor that another process has sampled; None to sample them where it asks for some."""
 
     def __call__(self) -> Compute:
         """What a worker computes, with the model loaded there."""
@@ -108,6 +110,8 @@ class EvaluateTask:
         """
         edit = None if self.edit is None else Edit.load(self.edit)
         editor = None if self.editor is None else self.editor.make(self.model)
+        if editor is not None and self.contexts is not None:
+            editor = replace(editor, contexts=self.contexts)  # pyright: ignore[reportArgumentType, reportCallIssue]
         given = None if self.moments in (None, "identity") else SecondMoments.load(str(self.moments))
         loaded = load(self.model, self.surface, device or self.device, self.dtype)
         records = self._records(loaded, edit)

@@ -78,6 +78,12 @@ class Evaluation:
         """The case ids as texts, in the order of the records."""
         return [str(record.case_id) for record in self.records]
 
+    @property
+    def contexts(self) -> tuple[str, ...] | None:
+        """The context prefixes that all edits are made with; None where the editor has none or samples its own."""
+        found = None if self._maker.given else getattr(self._editor, "contexts", None)
+        return None if found is None else tuple(found)
+
     def settings(self, chunk_size: int = CHUNK_SIZE) -> dict[str, Any]:
         """Everything that the rows depend on, but for rounding: what is not here may differ between two starts.
 

@@ -1,9 +1,11 @@
 """The Ray actors of a run: started, given chunks, and started again when they die. Ray is handed in, never imported."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,8 +47,10 @@ class Hand:
     def __init__(self) -> None:
         self._compute: Compute | None = None
 
-    def start(self, task: Task) -> str | None:
-        """Load what the task needs; why it cannot be, if so."""
+    def start(self, task: Task, folder: Path) -> str | None:
+        """Load what the task needs; why it cannot be, if so. Relative paths are of `folder`, where it is there."""
+        if folder.is_dir():
+            os.chdir(folder)  # `ray start` may have been run in another
         try:
             self._compute = task()
         except Exception as error:
@@ -140,7 +144,7 @@ class Crew:
     def _start(self, place: _Place) -> None:
         kind: Any = self._ray.remote(Hand)
         place.actor = kind.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus, max_restarts=0).remote()
-        self._starting[place.actor.start.remote(self._task)] = place
+        self._starting[place.actor.start.remote(self._task, Path.cwd())] = place
 
     def _started(self, ref: Any) -> None:
         place = self._starting[ref]
@@ -156,7 +160,9 @@ class Crew:
                 self._start(place)
             return
         if failure is not None:
-            raise RunError(f"a worker on Ray could not load what it needs: {failure}. Mend that and start again.")
+            raise RunError(
+                f"a worker on Ray could not load what it needs: {failure.rstrip('.')}. Mend that and start again."
+            )
         del self._starting[ref]
         place.failed_starts = 0
         self._idle.append(place)

@@ -143,9 +143,13 @@ def _connect(ray: ModuleType, address: str) -> None:
         with _variable("RAY_USAGE_STATS_ENABLED", "0"):  # nothing is sent to anyone
             ray.init(_LOCAL, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
     except Exception as error:  # whatever Ray's services raise
-        where = "start Ray on this machine" if address == _LOCAL else f"connect to the Ray cluster at {address!r}"
+        if address == _LOCAL:
+            raise RunError(f"cannot start Ray on this machine: {error}. Its logs are in /tmp/ray.") from error
+        # Ray looks for a token by itself with `auto` only, so that no stranger is sent one, and does not say so.
         raise RunError(
-            f"cannot {where}: {error}. See `ray status`; new ones also want a token (RAY_AUTH_MODE)."
+            f"cannot connect to the Ray cluster at {address!r}: {error}. This machine must be one of the cluster's: "
+            "see `ray status`. If it asks for a token, start this process with RAY_AUTH_MODE=token and the token "
+            "(~/.ray/auth_token or RAY_AUTH_TOKEN)."
         ) from error
 
 

@@ -1,10 +1,13 @@
 """`lens-rome evaluate` on a cluster, by metric, by editing problem, and beside a run of the unedited model."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lens_rome.cli.evaluate_task import problem_of
+from lens_rome.cli import engines
+from lens_rome.cli.evaluate_task import EvaluateTask, problem_of
 from lens_rome.cli.reporting import CommandError
 from lens_rome.editing import FactForcing
 from lens_rome.evaluation import load_run
@@ -74,3 +77,15 @@ def test_options_that_do_not_go_together_are_refused(run: Run) -> None:
         assert result.exit_code == 1 and any(each in result.stderr for each in told.split("|")), result.stderr
     with pytest.raises(CommandError, match="these need it, others have none"):
         problem_of(None, 0.5)
+
+
+def test_workers_on_ray_are_sent_the_contexts_of_the_manifest(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[EvaluateTask] = []
+    monkeypatch.setattr(engines, "execute_on_ray", lambda _, task, **__: sent.append(task))
+    result = run("evaluate", *ON, *EDITOR, "--engine", "ray", "--out", "run")
+    assert result.exit_code == 0, result.output
+    (edits,) = json.loads(Path("run/manifest.json").read_text("utf-8"))["settings"]["edits"]
+    (task,) = sent
+    assert task.contexts == tuple(edits["contexts"]) and len(edits["contexts"]) > 1
+    other = replace(task, contexts=("", "Then. "))
+    assert other.evaluation().contexts == ("", "Then. "), "no others are sampled"

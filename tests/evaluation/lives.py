@@ -1,7 +1,7 @@
 """Evaluations on the atlas in processes that are killed. Run as a script, so that no process is forked from the tests'.
 
 python -m tests.evaluation.lives disturb FOLDER --records 24 --kills 2   # FOLDER/alone, and FOLDER/run to its end
-python -m tests.evaluation.lives disturb FOLDER --records 24 --kills 2 --unfinished
+python -m tests.evaluation.lives disturb FOLDER --records 24 --kills 2 --engines shards,ray --unfinished
 python -m tests.evaluation.lives work FOLDER --records 24                # one worker: a share
 """
 
@@ -12,50 +12,15 @@ import random
 import signal
 import sys
 import time
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
-from zlib import crc32
 
-import torch
+from lens_rome.evaluation import Evaluation
+from tests.evaluation.living import job_of, work, work_on_ray
+from tests.runs.ray_sessions import kill_session, ray_folder, with_token
 
-import lens_rome as lr
-from lens_rome._typing import Model
-from lens_rome.atlas import World
-from lens_rome.atlas.bundled import load_atlas_model
-from lens_rome.editing import Edit, LowRankDelta
-from lens_rome.facts import EditRequest, EvalRecord
-from lens_rome.surface import as_surface
-
-CHUNK = 2
 KILLED = -signal.SIGKILL
-
-
-@dataclass(frozen=True)
-class Random:
-    """A rank-one change that the request's words decide; as quick as an edit can be."""
-
-    size: float = 0.05
-
-    def edit_each(self, model: Model, requests: Sequence[EditRequest], *, moments: Any = None) -> list[Edit]:  # noqa: ARG002
-        time.sleep(float(os.environ.get("PAUSE", "0")))
-        return [self._edit(model, request) for request in requests]
-
-    def _edit(self, model: Any, request: EditRequest) -> Edit:
-        surface = as_surface(model)
-        chance = torch.Generator().manual_seed(crc32(str(request).encode()))
-        d_in, d_out = surface.weight(2).shape
-        left, right = (torch.randn(*shape, generator=chance, dtype=torch.float64) for shape in ((d_in, 1), (1, d_out)))
-        return Edit.made_for(surface, {(2, "W_out"): LowRankDelta(self.size * left, right)}, {"editor": "random"})
-
-
-def work(model: Any, records: Sequence[EvalRecord], folder: Path, shard: str | None = None) -> None:
-    """A worker's share."""
-    warnings.simplefilter("ignore")
-    lr.evaluate(model, records, Random(), out=folder, chunk_size=CHUNK, before=True, shard=shard)
 
 
 def written(folder: Path) -> int:
@@ -63,34 +28,67 @@ def written(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.glob("part-*"))
 
 
-def disturb(model: Any, records: Sequence[EvalRecord], folder: Path, kills: int, finish: bool) -> int:
-    """Start one to three workers, kill them at a random moment after they have written something, and again; at last
-    let some finish. Returns how many were killed.
-    """
-    forks, chance, killed = multiprocessing.get_context("fork"), random.Random(0), 0
+class Lives:
+    """One life of a run after the other: one to three workers, on the engines in turn."""
 
-    def started() -> list[BaseProcess]:
-        world = chance.randint(1, 3)
-        shards = [f"{rank}/{world}" for rank in range(1, world + 1)]
-        workers: list[BaseProcess] = [forks.Process(target=work, args=(model, records, folder, s)) for s in shards]
-        for worker in workers:
-            worker.start()
-        return workers
+    def __init__(self, job: Evaluation, folder: Path, engines: Sequence[str]) -> None:
+        self.job, self.run, self.pids, self.engines = job, folder / "run", folder / "pids", engines
+        self.killed, self.killed_on_ray, self.killed_workers = 0, 0, 0
+        self._chance, self._number = random.Random(0), 0
 
-    for _ in range(kills):
-        before, workers = written(folder), started()
-        while written(folder) == before and any(worker.is_alive() for worker in workers):
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.1))
+    def disturbed(self) -> None:
+        """Start workers and kill them at a random moment after they have written something. Before the first driver on
+        Ray is killed, one of its workers is, and the driver starts it again.
+        """
+        before = written(self.run)
+        workers, on_ray = self._begin()
+        self._wait(lambda: written(self.run) > before, workers)
+        if on_ray and not self.killed_workers:
+            self._kill_a_worker(workers)
+        time.sleep(self._chance.uniform(0, 0.1))
         for worker in workers:
             worker.kill()
             worker.join()
-        killed += any(worker.exitcode == KILLED for worker in workers)
-    if finish:
-        for worker in started():
+            if on_ray:
+                kill_session(worker.pid or 0)
+        died = any(worker.exitcode == KILLED for worker in workers)
+        self.killed, self.killed_on_ray = self.killed + died, self.killed_on_ray + (died and on_ray)
+
+    def finished(self) -> None:
+        """Start workers and wait for them."""
+        for worker in self._begin()[0]:
             worker.join()
             assert worker.exitcode == 0
-    return killed
+
+    def _begin(self) -> tuple[list[BaseProcess], bool]:
+        world, engine = self._chance.randint(1, 3), self.engines[self._number % len(self.engines)]
+        self._number += 1
+        shares: list[tuple[Callable[..., None], tuple[object, ...]]]
+        if engine == "ray":
+            (pids := self.pids / str(self._number)).mkdir(parents=True)
+            shares = [(work_on_ray, (world, pids))]
+        else:
+            shares = [(work, (f"{rank}/{world}",)) for rank in range(1, world + 1)]
+        forks = multiprocessing.get_context("fork")
+        workers: list[BaseProcess] = []
+        for share, options in shares:
+            workers.append(forks.Process(target=share, args=(self.job, self.run, *options)))
+            workers[-1].start()
+        return workers, engine == "ray"
+
+    def _kill_a_worker(self, drivers: Sequence[BaseProcess]) -> None:
+        pids = self.pids / str(self._number)
+        there = [int(path.name) for path in pids.iterdir()]
+        os.kill(there[0], signal.SIGKILL)
+        self._wait(lambda: len(list(pids.iterdir())) > len(there), drivers)
+        before = written(self.run)
+        self._wait(lambda: written(self.run) > before, drivers)
+        self.killed_workers += drivers[0].is_alive()
+
+    @staticmethod
+    def _wait(reached: Callable[[], bool], workers: Sequence[BaseProcess]) -> None:
+        while not reached() and any(worker.is_alive() for worker in workers):
+            time.sleep(0.002)
 
 
 def main() -> None:
@@ -99,17 +97,22 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--records", type=int)
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--engines", default="shards")
     parser.add_argument("--unfinished", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(1)  # No threads, or a fork could wait for one that it has not got.
-    model = load_atlas_model(None, torch.float64, "cpu")
-    records = World().records[: options.records]
+    job = job_of(options.records)
     if options.task == "work":
-        return work(model, records, options.folder / "run")
-    killed = disturb(model, records, options.folder / "run", options.kills, not options.unfinished)
+        return work(job, options.folder / "run")
+    lives = Lives(job, options.folder, options.engines.split(","))
+    with ray_folder() as short:
+        os.environ.update(with_token() | {"RAY_TMPDIR": str(short)})
+        for _ in range(options.kills):
+            lives.disturbed()
+        if not options.unfinished:
+            lives.finished()
     os.environ["PAUSE"] = "0"
-    work(model, records, options.folder / "alone")
-    sys.stdout.write(f"{killed}\n")
+    work(job, options.folder / "alone")
+    sys.stdout.write(f"killed {lives.killed}, on Ray {lives.killed_on_ray}, workers {lives.killed_workers}\n")
     return None
 
 

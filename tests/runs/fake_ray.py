@@ -72,7 +72,7 @@ class FakeRay(ModuleType):
             raise RayError("The actor is dead.")
         if ref.method == "answer":
             self.asked.append((actor.number, tuple(ref.argument)))
-        return getattr(actor.hand, ref.method)(ref.argument)
+        return getattr(actor.hand, ref.method)(ref.argument, *ref.others)
 
 
 class _Actor:
@@ -81,9 +81,9 @@ class _Actor:
         ray.made += 1
         ray.calls.append((options,))
         for method in ("start", "answer"):
-            setattr(self, method, SimpleNamespace(remote=lambda given, name=method: _Ref(self, name, given)))
+            setattr(self, method, SimpleNamespace(remote=lambda *given, name=method: _Ref(self, name, *given)))
 
 
 class _Ref:
-    def __init__(self, actor: _Actor, method: str, argument: Any) -> None:
-        self.actor, self.method, self.argument = actor, method, argument
+    def __init__(self, actor: _Actor, method: str, argument: Any, *others: Any) -> None:
+        self.actor, self.method, self.argument, self.others = actor, method, argument, others

@@ -13,7 +13,9 @@ from tests.runs.support import Compute, row_of
 
 @dataclass(frozen=True)
 class Toy:
-    """Gives the rows of `row_of`; dies at `poison`, raises at `bad`, and leaves the number of its process in `pids`."""
+    """Gives the rows of `row_of`; dies at `poison`, raises at `bad`, and leaves a file named by its process in `pids`,
+    with the number of its session.
+    """
 
     pids: Path
     poison: str = ""
@@ -22,7 +24,7 @@ class Toy:
 
     def __call__(self) -> Compute:
         """What a worker calls once."""
-        (self.pids / str(os.getpid())).touch()
+        (self.pids / str(os.getpid())).write_text(str(os.getsid(0)), "utf-8")
         return self.rows
 
     def rows(self, ids: list[str]) -> Iterator[dict[str, Any]]:
