@@ -20,6 +20,7 @@ from lens_rome.cli.show_evaluation import show_progress, show_report, summed_up
 from lens_rome.editing.presets import EDITORS
 from lens_rome.evaluation import EvalReport, TextSettings, UnfinishedRunWarning, load_run
 from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
+from lens_rome.evaluation.needs import Needs
 from lens_rome.evaluation.run_folder import WHAT, open_run
 from lens_rome.runs import Worker
 
@@ -130,6 +131,8 @@ def evaluate(
     engines = Engines(engine, workers, ray_address, shard, retry_errors)
     _check_ways(out, engines)
     plain = None if unedited is None else EvalReport.load(unedited)
+    names = () if metrics is None else tuple(split_names(metrics, "--metrics"))
+    texts = texts or (bool(names) and Needs.of(names).texts)
     if length is not None and not texts:
         raise CommandError("--length is of texts; add --texts.")
     given = EditorOptions(editor or "ROME", layer, preset_name, tuple(settings or ()), trained, seed, bos)
@@ -149,7 +152,7 @@ def evaluate(
         essence,
         before and plain is None,
         refused,
-        () if metrics is None else tuple(split_names(metrics, "--metrics")),
+        names,
         problem_of(problem, noise),
     )
     name = label or task.label

@@ -1,9 +1,10 @@
 """What is asked of every record of an evaluation, checked before an edit is made."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lens_rome.editing.problems import EditingProblem
+from lens_rome.editing.problems import EditingProblem, ErrorInjection
 from lens_rome.errors import EditError
 from lens_rome.evaluation.needs import Needs
 from lens_rome.evaluation.noised import NOISED_GROUPS
@@ -41,6 +42,11 @@ class Asked:
             raise EditError(f"batch_tokens must be a whole number from 1, got {self.batch_tokens}.")
         if self.texts is None and (self.references is not None or self.essence):
             raise EditError("references and essence score texts; say how they are written: texts=TextSettings().")
+        if self.references is not None and not isinstance(self.problem, ErrorInjection | None):
+            raise EditError(
+                f"references are texts about what the false object is true of, and {self.problem.name} has another "
+                "target. Leave references out."
+            )
         if self.refused not in ("raise", "unedited"):
             raise EditError(f"refused is 'raise' or 'unedited', got {self.refused!r}.")
 
@@ -70,9 +76,18 @@ class Asked:
         )
 
     def check(self, records: Sequence[EvalRecord]) -> None:
-        """Raise `EditError` if there are no records or nothing to write, `DatasetError` without a reference text."""
+        """Look whether there is something to ask.
+
+        Raises:
+            EditError: no records, two of one case id, or nothing to write.  DatasetError: no reference text of one.
+        """
         if not records:
             raise EditError("no records to evaluate on.")
+        case_id, count = Counter(record.case_id for record in records).most_common(1)[0]
+        if count > 1:
+            raise EditError(
+                f"{count} records have the case id {case_id}, by which scores are told apart. Give each its own."
+            )
         prompted = [record for record in records if record.generation_prompts]
         if self.texts is not None and not (prompted or self.essence):
             raise EditError("no record has generation_prompts, so there is nothing to write. Leave texts out.")

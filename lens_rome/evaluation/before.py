@@ -7,8 +7,10 @@ from lens_rome.evaluation.metrics import ReportError
 from lens_rome.evaluation.report import EvalReport
 from lens_rome.evaluation.rows import PromptScore
 
-_ALIKE = ("model", "weights_digest", "surface", "dtype", "prepend_bos", "texts")
+_ALIKE = ("model", "weights_digest", "surface", "dtype", "prepend_bos", "texts", "references")
 """Settings that both reports must have alike, as far as both have them."""
+_PROBLEM = ("problem", "problem_settings")
+"""Settings that only reports of editing problems have; a report that tells its settings and not these has none."""
 
 
 def with_before(report: EvalReport, unedited: EvalReport) -> EvalReport:
@@ -39,12 +41,28 @@ def _check(report: EvalReport, unedited: EvalReport) -> None:
         raise ReportError(
             f"the report to stand before is of a model edited by {editors}. Give one made with edits=None."
         )
-    for name in _ALIKE:
+    told = bool(report.settings and unedited.settings)
+    for name in (*_ALIKE, *_PROBLEM):
         own, other = (_setting(each, name) for each in (report, unedited))
-        if own is not None and other is not None and own != other:
+        known = told if name in _PROBLEM else own is not None and other is not None
+        if known and own != other:
             raise ReportError(
                 f"the two reports differ in {name}: {own!r} here, {other!r} for the unedited model. Evaluate both with "
                 "the same options."
+            )
+    _check_objects(report, unedited)
+
+
+def _check_objects(report: EvalReport, unedited: EvalReport) -> None:
+    """Raise `ReportError` if a record asks for another object in the other report: the prompts would be the same."""
+    others = {case.case_id: (case.target_new, case.target_true) for case in unedited.cases}
+    for case in report.cases:
+        own = (case.target_new, case.target_true)
+        other = others.get(case.case_id, own)
+        if other != own:
+            raise ReportError(
+                f"the two reports ask case {case.case_id} about other objects: {own} here, {other} for the unedited "
+                "model. Evaluate both with the same records."
             )
 
 
@@ -55,7 +73,7 @@ def _setting(report: EvalReport, name: str) -> Any:
 
 
 def _key(row: PromptScore) -> tuple[int, str, str, int, int]:
-    """What was asked: the numbers of tokens tell whether the objects are the same."""
+    """What was asked, as far as a row tells: of the objects, how many tokens they have."""
     return row.case_id, row.group, row.prompt, row.new.tokens, row.true.tokens if row.true else 0
 
 

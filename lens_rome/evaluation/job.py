@@ -1,6 +1,6 @@
 """An evaluation as a job: what it depends on, and the rows of any of its records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,8 +15,8 @@ from lens_rome.errors import EditError
 from lens_rome.evaluation import identity
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.case_rows import record_case, relative_norm
-from lens_rome.evaluation.divergence import divergences
-from lens_rome.evaluation.making import Edits, Made, Maker, Moments
+from lens_rome.evaluation.divergence import DIVERGING_GROUPS, Divergences, divergences
+from lens_rome.evaluation.making import Edits, Made, Maker, Moments, check_given
 from lens_rome.evaluation.noised import noised_scores, posed
 from lens_rome.evaluation.provenance import Provenance
 from lens_rome.evaluation.questions import asked_prompts, expected_targets
@@ -65,10 +65,7 @@ class Evaluation:
         self.model, self.records, self.edits, self.moments = model, list(records), edits, moments
         self.asked, self.surface = asked or Asked(), as_surface(model)
         self.asked.check(self.records)
-        if isinstance(edits, Mapping):
-            missing = [record.case_id for record in self.records if record.case_id not in edits]
-            if missing:
-                raise EditError(f"{len(missing)} records have no edit, the first is case {missing[0]}.")
+        check_given(edits, self.records)
         self.how = Provenance(self.surface)
 
     # -- a run -------------------------------------------------------------------------------------------------------
@@ -189,20 +186,28 @@ class Evaluation:
 
     def _posed(self, record: EvalRecord) -> EvalRecord:
         problem = self.asked.problem
-        return record if problem is None else posed(problem, self.surface, record, self._bos(None))
+        if problem is None:
+            return record
+        return posed(problem, self.surface, record, self._bos(self._maker.given_to(record)))
 
     def _scores(self, jobs: Sequence[Job]) -> list[list[PromptScore]]:
         told, asked = self._scorer.score(jobs), self.asked
         if asked.divergence:
             moved = divergences(self.surface, jobs, weights=asked.weights)
             told = [
-                [replace(row, divergence=moved.get((id(job.edit), row.prompt))) for row in rows]
+                [replace(row, divergence=self._divergence(job, row, moved)) for row in rows]
                 for job, rows in zip(jobs, told, strict=True)
             ]
         if asked.problem is None or asked.plain_groups == asked.groups:
             return told
         noised = noised_scores(self.surface, asked.problem, jobs, asked.groups, before=asked.before)
         return [[*own, *others] for own, others in zip(noised, told, strict=True)]
+
+    def _divergence(self, job: Job, row: PromptScore, moved: Divergences) -> float | None:
+        """Of a neighbour's prompt: none of the unedited model by itself, nothing of a record that is left as it is."""
+        if row.group not in DIVERGING_GROUPS or self.edits is None:
+            return None
+        return 0.0 if job.edit is None else moved[id(job.edit), row.prompt]
 
     @cached_property
     def _scorer(self) -> Scorer:

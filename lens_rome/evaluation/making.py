@@ -31,6 +31,26 @@ class Editor(Protocol):
 Edits = Edit | Editor | Mapping[int, Edit] | None
 
 
+def check_given(edits: object, records: Sequence[EvalRecord]) -> None:
+    """Look whether these are edits of these records, or an editor.
+
+    Raises:
+        EditError: neither, or a record without an edit.
+    """
+    if isinstance(edits, Mapping):
+        missing = [record.case_id for record in records if record.case_id not in edits]
+        if missing:
+            raise EditError(
+                f"{len(missing)} records have no edit, the first is case {missing[0]}. Give one for each case id, or "
+                "leave these records out."
+            )
+    elif isinstance(edits, type) or not (edits is None or isinstance(edits, Edit | Editor)):
+        what = f"the class {edits.__name__}" if isinstance(edits, type) else f"a {type(edits).__name__}"
+        raise EditError(
+            f"edits is None, an Edit, a mapping from case id to Edit, or an editor such as ROME(layer=5); got {what}."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Made:
     """A record with its edit and what making it took."""
@@ -61,6 +81,12 @@ class Maker:
         """Whether the edits are there already, or none are wanted."""
         return self.edits is None or isinstance(self.edits, Edit | Mapping)
 
+    def given_to(self, record: EvalRecord) -> Edit | None:
+        """The edit of a record where it is there already; None where it is still to be made, or none is wanted."""
+        if isinstance(self.edits, Mapping):
+            return self.edits[record.case_id]
+        return self.edits if isinstance(self.edits, Edit) else None
+
     def of(self, records: Sequence[EvalRecord]) -> Iterator[list[Made]]:
         """The records in their order, some at a time, so that not all edits are held.
 
@@ -72,10 +98,8 @@ class Maker:
             yield self._some(records[start : start + step])
 
     def _some(self, records: Sequence[EvalRecord]) -> list[Made]:
-        if isinstance(self.edits, Mapping):
-            return [Made(record, self.edits[record.case_id]) for record in records]
-        if self.edits is None or isinstance(self.edits, Edit):
-            return [Made(record, self.edits) for record in records]
+        if self.edits is None or isinstance(self.edits, Edit | Mapping):
+            return [Made(record, self.given_to(record)) for record in records]
         try:
             return self._made(self.edits, records)
         except EditError:

@@ -101,7 +101,7 @@ class RecordTexts:
     model.
     """
     perplexity: float | None = None
-    """Of texts about the subject."""
+    """Of the unedited model's texts about the subject, the mean over them."""
     before_texts: tuple[str, ...] = ()
     """The same under the unedited model."""
     before_ngram_entropy: float | None = None

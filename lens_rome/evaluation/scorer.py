@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from lens_rome.editing import Edit
 from lens_rome.editing.hooks import has_hook_form
 from lens_rome.editing.row_hooks import check_edits
+from lens_rome.errors import LensRomeError
 from lens_rome.evaluation.engine import needs_whole_runs, run_rows, run_stems
 from lens_rome.evaluation.likelihood import Likelihood
 from lens_rome.evaluation.questions import AskedPrompt, Question
@@ -84,15 +85,19 @@ class Scorer:
 
     def _asks(self, questions: Sequence[Question]) -> dict[Question, Ask]:
         """The questions in tokens, and those that are expected about the same prompts."""
-        every = dict.fromkeys(questions)
-        for question in questions:
-            others = self._expected.get(question.prompt, ())
-            every |= dict.fromkeys(Question(question.prompt, other, question.prepend_bos) for other in others)
-        asks = Tokenized(self.surface).asks(list(every))
+        tokenized, own = Tokenized(self.surface), list(dict.fromkeys(questions))
+        asks = dict(zip(own, tokenized.asks(own), strict=True))
+        others = (
+            Question(question.prompt, target, question.prepend_bos)
+            for question in own
+            for target in self._expected.get(question.prompt, ())
+        )
+        new = [other for other in dict.fromkeys(others) if other not in asks]
+        asks |= {ask.question: ask for ask in _usable(tokenized, new)}
         self._known = {}
-        for ask in asks:
+        for ask in asks.values():
             self._known.setdefault(ask.prompt, []).append(ask)
-        return dict(zip(every, asks, strict=True))
+        return asks
 
     def _ask_unedited(self, asks: Iterable[Ask]) -> None:
         self._run(self._unedited_rows(asks), (), {-1: self._unedited})
@@ -148,3 +153,13 @@ class Scorer:
                 answers = run_rows(self.surface, both, edits, stems, whole=bool(self._whole))
                 for row, told in zip(both, answers, strict=True):
                     found[row.owner].update(zip((ask.question for ask in row.asks), told, strict=True))
+
+
+def _usable(tokenized: Tokenized, questions: Sequence[Question]) -> list[Ask]:
+    """The questions in tokens but for those that cannot be asked, which are an error of the records that ask them."""
+    try:
+        return tokenized.asks(questions)
+    except LensRomeError:
+        if len(questions) == 1:
+            return []
+    return [ask for question in questions for ask in _usable(tokenized, [question])]

@@ -1,6 +1,7 @@
 """What each edited model writes about its record, beside what the unedited model writes."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -74,7 +75,9 @@ class TextScorer:
         jobs = [job for job, _ in self._written]
         for bos in dict.fromkeys(job.prepend_bos for job in jobs):
             missing = [i for i, job in enumerate(jobs) if i not in found and job.prepend_bos == bos]
-            found |= self._score(jobs, missing, bos, essence=False)
+            for i, row in self._score(jobs, missing, bos, essence=False).items():
+                known = self._essences[bos][jobs[i].record.request.subject].perplexity if self.essence else None
+                found[i] = replace(row, perplexity=known)
         return tuple(row.with_before(found[i]) for i, (_, row) in enumerate(self._written))
 
     def _hooked(self, edit: Edit | None) -> bool:

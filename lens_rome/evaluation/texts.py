@@ -63,14 +63,15 @@ def score_texts(
     if references is not None:
         references.check([record.reference_group for record in records if record.generation_prompts])
     written = _written(surface, records, settings, prepend_bos, hooks_for)
-    left: list[float | None] = [None] * len(records)
+    left: list[tuple[float | None, float | None]] = [(None, None)] * len(records)
     if essences is not None:
-        left = _left(surface, records, essences, settings, prepend_bos, hooks_for)
+        left = [*_left(surface, records, essences, settings, prepend_bos, hooks_for)]
     scores = []
-    for record, texts, essence in zip(records, written, left, strict=True):
+    for record, texts, (essence, perplexity) in zip(records, written, left, strict=True):
         compared = None if references is None or not texts else references.score(texts, record.reference_group)
         fluency = fmean(ngram_entropy(text, split) for text in texts) if texts else None
-        scores.append(RecordTexts(record.case_id, texts, fluency, compared, essence, relation=record.request.relation))
+        relation = record.request.relation
+        scores.append(RecordTexts(record.case_id, texts, fluency, compared, essence, perplexity, relation=relation))
     return scores
 
 
@@ -105,8 +106,8 @@ def _left(
     settings: TextSettings,
     prepend_bos: bool | None,
     hooks_for: HooksFor | None,
-) -> list[float | None]:
-    """The essence score of each record."""
+) -> list[tuple[float, float]]:
+    """The essence score of each record, and the mean perplexity that it is made of."""
     for record in records:
         if record.request.subject not in essences:
             raise EditError(
@@ -118,7 +119,8 @@ def _left(
     texts = [text for essence in own for text in essence.texts]
     hooks = _of_owners(hooks_for, owners)
     found = iter(perplexities(surface, texts, longest=settings.length, prepend_bos=prepend_bos, hooks_for=hooks))
-    return [essence_score(essence.perplexity, fmean(next(found) for _ in essence.texts)) for essence in own]
+    after = [fmean(next(found) for _ in essence.texts) for essence in own]
+    return [(essence_score(essence.perplexity, each), each) for essence, each in zip(own, after, strict=True)]
 
 
 def _of_owners(hooks_for: HooksFor | None, owners: Sequence[int]) -> HooksFor | None:

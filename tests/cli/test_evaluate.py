@@ -193,3 +193,10 @@ def test_bad_options_end_in_one_line(run: Run, tmp_path: Path, options: tuple[st
     result = run("evaluate", *options)
     assert result.exit_code == 1 and message in result.stderr, result.output
     assert len(result.stderr.strip().splitlines()) == 1 and len(list(tmp_path.iterdir())) == 1, "nothing is made"
+
+
+def test_metrics_of_texts_ask_for_texts_of_the_seed_and_length_that_were_given(run: Run) -> None:
+    on = ("--model", MODEL, "--data", "records.json", "--editor", "none")
+    run("evaluate", *on, "--metrics", "GE", "--seed", "5", "--length", "8", "--out", "run")
+    told = EvalReport.load("run").settings["texts"]
+    assert (told["seed"], told["length"]) == (5, 8)

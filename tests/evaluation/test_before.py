@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from lens_rome.evaluation import EvalReport, Likelihood, ReportError
+from lens_rome.evaluation import EvalReport, Likelihood, RecordCase, ReportError
 from tests.evaluation.reports import random_report
 
 MADE = random_report(0, "ROME", plus=True)
@@ -61,3 +61,15 @@ def test_prompts_and_texts_that_the_unedited_model_was_not_asked_are_named() -> 
         EDITED.with_before(replace(UNEDITED, scores=tuple(row for row in UNEDITED.scores if row.case_id > 10)))
     with pytest.raises(ReportError, match="lacks the texts of 12 records, the first of case 10"):
         EDITED.with_before(replace(UNEDITED, texts=()))
+
+
+def test_a_report_about_other_objects_is_refused_though_its_prompts_are_the_same() -> None:
+    asked = RecordCase(10, "Rome", "{} is in", "Spain", "Italy")
+    edited, unedited = (replace(each, cases=(asked,)) for each in (EDITED, UNEDITED))
+    assert edited.with_before(unedited).cases == (asked,)
+    for other in (replace(asked, target_new="France"), replace(asked, target_true="")):
+        with pytest.raises(ReportError, match=r"ask case 10 about other objects: \('Spain', 'Italy'\) here"):
+            edited.with_before(replace(unedited, cases=(other,)))
+    noised = {**EDITED.settings, "problem": "fact forcing", "problem_settings": {"noise": 0.1}}
+    with pytest.raises(ReportError, match="differ in problem: 'fact forcing' here, None for the unedited"):
+        replace(EDITED, settings=noised).with_before(UNEDITED)

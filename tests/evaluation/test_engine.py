@@ -212,8 +212,9 @@ def test_the_unedited_model_is_asked_each_question_once(
 
     monkeypatch.setattr(scorer, "run_rows", spy)
     monkeypatch.setattr("lens_rome.evaluation.making._SCORED", 2)
-    again = [*RECORDS, replace(RECORDS[0], case_id=12)]
-    evaluate(gpt2, again, edits_of(gpt2) if edited else None, before=True, batch_tokens=batch_tokens)
+    again, edits = [*RECORDS, replace(RECORDS[0], case_id=14)], edits_of(gpt2)
+    edits[14] = edits[12]
+    evaluate(gpt2, again, edits if edited else None, before=True, batch_tokens=batch_tokens)
     bos = as_surface(gpt2).prepends_bos()
     wanted = {q for record in RECORDS for prompt in asked_prompts(record, bos) for q in prompt.questions}
     assert len(asked) == len(set(asked)) and set(asked) >= wanted

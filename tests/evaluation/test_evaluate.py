@@ -99,6 +99,8 @@ def test_bos_can_be_chosen(gpt2: Any) -> None:
 def test_missing_edits_and_missing_records_are_refused(gpt2: Any) -> None:
     with pytest.raises(EditError, match="1 records have no edit, the first is case 12"):
         evaluate(gpt2, RECORDS, {11: edits_of(gpt2)[11]})
+    with pytest.raises(EditError, match=r"an editor such as ROME\(layer=5\); got the class ROME"):
+        evaluate(gpt2, RECORDS, ROME)  # type: ignore[arg-type]
     with pytest.raises(EditError, match="no records to evaluate on"):
         evaluate(gpt2, [])
     with pytest.raises(EditError, match="batch_tokens must be a whole number from 1, got 0"):

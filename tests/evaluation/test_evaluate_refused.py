@@ -109,3 +109,11 @@ def test_references_that_cannot_be_told_apart_are_refused_in_a_folder(model: Any
         evaluate(model, records, texts=TextSettings(length=8), references=Odd(), out=tmp_path / "run")
     with pytest.raises(RunError, match=r"cannot make .*: the folder .* does not exist"):
         evaluate(model, records, out=tmp_path / "no" / "run")
+
+
+def test_what_is_left_as_it_is_has_not_moved(model: Any) -> None:
+    """So that a mean of divergences is over the records that the other means are over."""
+    report = evaluate(model, RECORDS, Choosy(), refused="unedited", metrics=["NKL", "NKL+"])
+    for row in report.scores:
+        assert row.divergence is not None and (row.divergence == 0) == (row.case_id == 12)
+    assert report.score("NKL").n == 3

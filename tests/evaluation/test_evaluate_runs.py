@@ -275,6 +275,16 @@ def test_options_that_do_not_fit_are_refused(model: Any, options: dict[str, Any]
         evaluate(model, RECORDS, **options)
 
 
-def test_a_folder_needs_different_case_ids(model: Any, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="every id must be there once; '11' is there 2 times"):
-        evaluate(model, [RECORDS[0], *RECORDS], out=tmp_path / "run")
+@pytest.mark.parametrize("folder", [True, False])
+def test_records_need_different_case_ids(model: Any, tmp_path: Path, folder: bool) -> None:
+    """A record's score is the mean over its prompts, so two of one id would count as one."""
+    with pytest.raises(EditError, match="2 records have the case id 11, by which scores are told apart"):
+        evaluate(model, [RECORDS[0], *RECORDS], out=tmp_path / "run" if folder else None)
+
+
+def test_a_record_that_cannot_be_asked_takes_none_with_it_that_shares_its_prompts(model: Any, tmp_path: Path) -> None:
+    request = replace(RECORDS[0].request, target_new="piano " * 80)
+    bad = replace(RECORDS[0], case_id=5, request=request)
+    with pytest.warns(UnfinishedRunWarning, match=r"1 failed, the first \(case 5\) with SurfaceError"):
+        found = evaluate(model, [*RECORDS[:2], bad], before=True, out=tmp_path / "run")
+    assert_same(found, evaluate(model, RECORDS[:2], before=True), 1e-12)

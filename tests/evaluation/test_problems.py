@@ -1,21 +1,24 @@
 """The five editing problems of Hase et al. are scored as a plain loop over their definitions scores them."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from lens_rome.datasets import References, Snippets
 from lens_rome.editing import (
     ROME,
     ErrorInjection,
     FactErasure,
     FactForcing,
     KnowledgeNeurons,
+    TracingReversal,
     ValueSettings,
     editing_problems,
 )
 from lens_rome.editing import neighborhood_score as unmoved
 from lens_rome.errors import EditError, FactError
-from lens_rome.evaluation import EvalReport, evaluate
+from lens_rome.evaluation import EvalReport, TextSettings, evaluate
 from lens_rome.facts import EditRequest, EvalRecord, Fact
 from tests.helpers import assert_untouched
 
@@ -103,5 +106,22 @@ def test_records_that_a_problem_cannot_use_are_refused(gpt2: Any) -> None:
     without = EvalRecord(7, EditRequest("Rome", "{} is", "E"))
     with pytest.raises(FactError, match="record 7 has no true object, and fact erasure is about one"):
         evaluate(gpt2, [without], problem=PROBLEMS[2])
+    texts: dict[str, Any] = {
+        "texts": TextSettings(),
+        "references": References.of(Snippets({("P1", "E"): ("a house",)})),
+    }
+    with pytest.raises(EditError, match=r"fact erasure has another target\. Leave references out"):
+        evaluate(gpt2, RECORDS, problem=PROBLEMS[2], **texts)
     with pytest.raises(EditError, match="optimises nothing that could be changed"):
         evaluate(gpt2, RECORDS, KN, moments=None, problem=PROBLEMS[2])
+
+
+def test_a_given_edits_bos_setting_holds_for_what_the_problem_asks_too(gpt2: Any) -> None:
+    problem = TracingReversal(3.0, 21, n_tokens=1)
+    fact = Fact(RECORDS[0].request.subject, RECORDS[0].request.template, RECORDS[0].request.target_true)
+    target = problem.request(gpt2, fact, prepend_bos=False).target_new
+    assert target != problem.request(gpt2, fact).target_new
+    edit = replace(EDITOR, prepend_bos=False).edit(gpt2, RECORDS[0].request, moments="identity")
+    for edits in (edit, {11: edit}):
+        report = evaluate(gpt2, RECORDS[:1], edits, problem=problem)
+        assert report.settings["prepend_bos"] is False and report.cases[0].target_new == target
