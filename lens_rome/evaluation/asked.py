@@ -13,6 +13,13 @@ from lens_rome.evaluation.settings import TextSettings
 from lens_rome.evaluation.texts import ReferenceTexts
 from lens_rome.facts import EvalRecord
 
+_KINDS: tuple[tuple[str, type, str], ...] = (
+    ("batch_tokens", int, "2048"),
+    ("texts", TextSettings, "TextSettings()"),
+    ("references", ReferenceTexts, "References.of(snippets)"),
+    ("problem", EditingProblem, "FactErasure()"),
+)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -38,8 +45,13 @@ class Asked:
     divergence: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_tokens is not None and self.batch_tokens < 1:
-            raise EditError(f"batch_tokens must be a whole number from 1, got {self.batch_tokens}.")
+        for name, kind, example in _KINDS:
+            found = getattr(self, name)
+            if found is not None and not isinstance(found, kind):
+                raise EditError(f"{name} is None or such as {example}, got {found!r}.")
+        tokens = self.batch_tokens
+        if tokens is not None and (isinstance(tokens, bool) or tokens < 1):
+            raise EditError(f"batch_tokens must be a whole number from 1, got {tokens}.")
         if self.texts is None and (self.references is not None or self.essence):
             raise EditError("references and essence score texts; say how they are written: texts=TextSettings().")
         if self.references is not None and not isinstance(self.problem, ErrorInjection | None):
@@ -83,6 +95,9 @@ class Asked:
         """
         if not records:
             raise EditError("no records to evaluate on.")
+        strange = next((record for record in records if not isinstance(record, EvalRecord)), None)
+        if strange is not None:
+            raise EditError(f"records are EvalRecords, got {strange!r:.80}. EvalRecord.from_dict reads a mapping.")
         case_id, count = Counter(record.case_id for record in records).most_common(1)[0]
         if count > 1:
             raise EditError(

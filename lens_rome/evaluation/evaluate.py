@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lens_rome._typing import Model
 from lens_rome.editing.problems import EditingProblem
+from lens_rome.errors import EditError
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
 from lens_rome.evaluation.likelihood import likelihoods
@@ -102,6 +103,8 @@ def evaluate(
     groups = (*ASKED_GROUPS, "attribute") if attributes else ASKED_GROUPS
     asked = Asked(prepend_bos, before, weights, batch_tokens, texts, references, essence, refused, problem, (), groups)
     asked = asked if metrics is None else asked.for_metrics(metrics)
+    if isinstance(records, EvalRecord):
+        raise EditError("records is one record; give a list of them, [record].")
     job = Evaluation(model, list(records), edits, moments=moments, asked=asked)
     if out is None:
         return job.report(label, progress=progress)

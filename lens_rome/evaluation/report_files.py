@@ -33,7 +33,7 @@ def save_report(report: EvalReport, path: str | Path) -> Path:
         The path.
 
     Raises:
-        ReportError: a name that is neither a folder nor `*.jsonl`.
+        ReportError: a name that is neither a folder nor `*.jsonl`, or the folder of a run.
         FileFormatError: the folder that it is to lie in does not exist.
     """
     path = Path(path)
@@ -44,6 +44,8 @@ def save_report(report: EvalReport, path: str | Path) -> Path:
         raise ReportError(f"a report is saved to a folder or to a file *.jsonl, got {path}.")
     if not path.parent.is_dir():
         raise FileFormatError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    if is_run(path):
+        raise ReportError(f"{path} is the folder of a run, which is its own report. Name another folder, or a file.")
     path.mkdir(exist_ok=True)
     _write_tables(report, path)
     _write_rows(report, path / _ROWS_FILE)

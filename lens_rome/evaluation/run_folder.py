@@ -60,8 +60,8 @@ def work_on(
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is of a run, and no report was saved into it."""
-    return (folder / "manifest.json").is_file() and not (folder / "report.jsonl").exists()
+    """Whether a folder is of a run."""
+    return (folder / "manifest.json").is_file()
 
 
 def load_run(folder: str | Path, *, label: str | None = None) -> EvalReport:

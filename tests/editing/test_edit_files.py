@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from lens_rome._files import save_tensors
 from lens_rome.editing import Edit
+from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.errors import EditError, FileFormatError
 from lens_rome.moments import SecondMoments
 from tests.editing.support import DISABLING, LAYER, NO_PROBE, OTHER_REQUEST, quick_edit, random_moment
@@ -168,3 +169,9 @@ def test_factors_that_do_not_multiply_are_a_damaged_file(gpt2: Any, tmp_path: Pa
     save_tensors(tmp_path / "e.safetensors", "edit", tensors, {"changes": [change]})
     with pytest.raises(FileFormatError, match=r"not a complete edit file: .*(do not multiply|rank)"):
         Edit.load(tmp_path / "e.safetensors")
+
+
+def test_a_fingerprint_tells_dtype_shape_and_bits_also_of_a_single_number() -> None:
+    number = torch.tensor(0.5, dtype=torch.float64)
+    others = (number.float(), number[None], number.nextafter(torch.tensor(1.0, dtype=torch.float64)))
+    assert fingerprint(number) == fingerprint(number.clone()) not in [fingerprint(each) for each in others]

@@ -1,14 +1,14 @@
 """`metrics=` asks what they need and nothing more; CounterFact+ and divergences equal plain loops."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
-from lens_rome.editing import Edit
+from lens_rome.editing import Edit, FactErasure
 from lens_rome.errors import EditError
-from lens_rome.evaluation import ReportError, TextSettings, evaluate
+from lens_rome.evaluation import Asked, ReportError, TextSettings, evaluate
 from lens_rome.surface import as_surface
 from tests.evaluation.support import RECORDS, dense, embedding_row, inner, rank_one, several_layers
 from tests.helpers import Case, assert_untouched
@@ -108,3 +108,25 @@ def test_metrics_that_cannot_be_asked_are_refused(gpt2: Any) -> None:
             evaluate(gpt2, RECORDS, metrics=names)
     with pytest.raises(EditError, match="RS compares texts with references; pass references="):
         evaluate(gpt2, RECORDS, metrics=["RS"])
+
+
+def checked(**options: Any) -> None:
+    """What the options are told without the tests' own checker of annotations."""
+    asked = object.__new__(Asked)
+    for field in fields(Asked):
+        object.__setattr__(asked, field.name, options.get(field.name, field.default))
+    asked.__post_init__()
+
+
+def test_options_and_records_of_the_wrong_kind_are_refused() -> None:
+    for option, message in (
+        ({"batch_tokens": True}, "batch_tokens must be a whole number"),
+        ({"batch_tokens": 1.5}, "batch_tokens is None or such as 2048, got 1.5"),
+        ({"texts": True}, r"texts is None or such as TextSettings\(\), got True"),
+        ({"problem": FactErasure}, r"problem is None or such as FactErasure\(\)"),
+        ({"references": {}, "texts": TextSettings()}, r"references is None or such as References.of\(snippets\), got"),
+    ):
+        with pytest.raises(EditError, match=message):
+            checked(**option)
+    with pytest.raises(EditError, match="2 records have the case id 11"):
+        Asked().check(RECORDS[:1] * 2)

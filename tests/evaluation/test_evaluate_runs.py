@@ -12,7 +12,15 @@ import torch
 from lens_rome.datasets import References, Snippets
 from lens_rome.editing import MEMIT, ROME, Edit, ValueSettings
 from lens_rome.errors import EditError, EditMismatchError, FileFormatError, RunError
-from lens_rome.evaluation import EvalReport, Evaluation, TextSettings, UnfinishedRunWarning, evaluate, load_run
+from lens_rome.evaluation import (
+    EvalReport,
+    Evaluation,
+    ReportError,
+    TextSettings,
+    UnfinishedRunWarning,
+    evaluate,
+    load_run,
+)
 from lens_rome.facts import EvalRecord
 from lens_rome.runs import Run
 from lens_rome.surface import as_surface
@@ -37,6 +45,8 @@ def test_a_run_in_a_folder_gives_what_memory_gives(gpt2: Any, tmp_path: Path, mo
     assert_same(there, here, 1e-12)
     assert there.label == here.label and bool(there.texts) == bool(more)
     assert EvalReport.load(tmp_path / "run") == load_run(tmp_path / "run") == there
+    with pytest.raises(ReportError, match="is the folder of a run, which is its own report"):
+        there.save(tmp_path / "run")
     told = dict(there.settings)
     added = {name: told.pop(name) for name in ("weights_digest", "records", "moments", "chunk_size")}
     assert added["moments"] == "identity" and added["chunk_size"] == 2
