@@ -140,7 +140,7 @@ def compare_texts(model, records, few: int, layer: int, title: str) -> None:
     records = [replace(record, generation_prompts=(record.generation_prompts * 10)[:10]) for record in records]
     edits = random_edits(model, records, layer)
     first, _ = timed(lambda: straightforward_with_texts(model, records[:few], edits))
-    ours, _ = timed(lambda: lr.evaluate(model, records, edits, before=True, texts=TextSettings(rows=128)))
+    ours, _ = timed(lambda: lr.evaluate(model, records, edits, before=True, texts=TextSettings()))
     second, _ = timed(lambda: straightforward_with_texts(model, records[few : 2 * few], edits))
     plain, ours = 2 * few / (first + second), len(records) / ours
     print(

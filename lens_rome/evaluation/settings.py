@@ -21,10 +21,13 @@ class TextSettings:
     """Of all streams of chance; scores of models are compared with the same one."""
     essence_samples: int = 5
     """Essence texts for each subject."""
-    rows: int = 32
-    """Texts that are written together; changes memory and time only."""
+    rows: int | None = None
+    """Texts that are written together, which changes memory and time only; None for as many as keep their keys and
+    values below 256 MB on a CPU and 4 GB elsewhere, from 8 to 256.
+    """
 
     def __post_init__(self) -> None:
         for name in ("length", "top_k", "essence_samples", "rows"):
-            if getattr(self, name) < 1:
-                raise EditError(f"{name} is a whole number from 1, got {getattr(self, name)}.")
+            found = getattr(self, name)
+            if found is not None and found < 1:
+                raise EditError(f"{name} is a whole number from 1, got {found}.")

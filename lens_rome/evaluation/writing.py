@@ -19,6 +19,18 @@ ROWS = 32
 """Rows that are written together unless told otherwise; bounds the memory of their keys and values."""
 
 
+_FEWEST, _MOST = 8, 256
+_ON_CPU, _ON_GPU = 256e6, 4e9
+"""Bytes of keys and values."""
+
+
+def rows_within(surface: AbstractSurface, length: int) -> int:
+    """How many rows of `length` tokens keep their keys and values within the memory that texts may take."""
+    budget = _ON_CPU if surface.device.type == "cpu" else _ON_GPU
+    row = 2 * surface.n_layers * surface.d_model * surface.dtype.itemsize * length
+    return max(_FEWEST, min(_MOST, int(budget / row)))
+
+
 def in_batches(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     """Indices of all rows, at most `size` at a time, rows of about one length together."""
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]))

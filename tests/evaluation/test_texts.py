@@ -20,6 +20,7 @@ from lens_rome.evaluation import (
     read_essences,
     score_texts,
 )
+from lens_rome.evaluation.writing import rows_within
 from lens_rome.facts import EditRequest, EvalRecord
 from lens_rome.surface import Site, as_surface, attached, position_free
 from tests.helpers import Case, assert_untouched
@@ -172,3 +173,10 @@ def test_continued_texts_are_those_of_whole_runs_with_one_generator_each(gpt2: A
             ids.append(int(best.indices[drawn]))
         expected.append(unicodedata.normalize("NFKD", gpt2.tokenizer.decode(ids, skip_special_tokens=True)))
     assert continue_texts(gpt2, prompts, tokens=6, seed=4) == expected
+
+
+def test_as_many_texts_are_written_together_as_their_keys_and_values_have_room(gpt2: Any) -> None:
+    surface = as_surface(gpt2)
+    row = 2 * surface.n_layers * surface.d_model * surface.dtype.itemsize
+    for length, rows in ((1, 256), (2_000_000 // row, 128), (10**9, 8)):
+        assert rows_within(surface, length) == rows
