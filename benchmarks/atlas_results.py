@@ -21,7 +21,6 @@ from lens_rome.datasets import References
 from lens_rome.evaluation import TextSettings, UnfinishedRunWarning, paper_table
 from lens_rome.studies.pages import save_report_page
 
-PRESETS = ("FT", "FT+L", "KN", "ROME", "R-ROME", "MEMIT", "EMMET", "AlphaEdit")
 ORDER = ("FT", "FT+L", "KN", "KE", "MEND", "ROME", "R-ROME", "MEMIT", "EMMET", "AlphaEdit")
 
 

@@ -19,6 +19,7 @@ from lens_rome.cli.reporting import CommandError, console, reporting
 from lens_rome.cli.show_evaluation import show_progress, show_report, summed_up
 from lens_rome.editing.presets import EDITORS
 from lens_rome.evaluation import EvalReport, TextSettings, UnfinishedRunWarning, load_run
+from lens_rome.evaluation.before import check_before
 from lens_rome.evaluation.job import CHUNK_SIZE, Evaluation
 from lens_rome.evaluation.needs import Needs
 from lens_rome.evaluation.run_folder import WHAT, open_run
@@ -158,6 +159,8 @@ def evaluate(
     name = label or task.label
     with _one_of_each_kind():
         job = task.evaluation("cpu" if engine is Engine.ray else device)
+        if plain is not None:  # Now, and not when all is computed.
+            check_before(plain, job.settings(chunk), [record.case_id for record in job.records])
         if out is None:
             _show(job.report(name, progress=True), job, plain)
         else:
@@ -208,7 +211,11 @@ def _into_folder(
     run = open_run(out, job, label, chunk)
     # Workers on other devices might sample other contexts than this process, which has told its own to the manifest.
     task = replace(task, contexts=job.contexts)
-    engines.run(run, job.rows, task, chunk_size=chunk, device=task.device, what=WHAT)
+    try:
+        engines.run(run, job.rows, task, chunk_size=chunk, device=task.device, what=WHAT)
+    except KeyboardInterrupt:
+        show_progress(console(), run, out)
+        raise
     if not show_progress(console(), run, out):
         return
     with warnings.catch_warnings():

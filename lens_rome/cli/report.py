@@ -25,6 +25,12 @@ def report(
     cases: Annotated[
         int, typer.Option("--cases", help="How many of the best, the worst and the other records are shown.")
     ] = 10,
+    unedited: Annotated[
+        Path | None,
+        typer.Option(
+            "--unedited", help="Run or report of the unedited model, to stand before all that lack its scores."
+        ),
+    ] = None,
     title: Annotated[str, typer.Option("--title", help="Title of the page; editors and model if left out.")] = "",
 ) -> None:
     """Write one HTML page about a report, to open in any browser: it needs no network and nothing beside it.
@@ -33,7 +39,7 @@ def report(
     """
     from lens_rome.studies.pages import save_report_page
 
-    missing = [path for path in paths if not path.exists()]
+    missing = [path for path in (*paths, *([unedited] if unedited else [])) if not path.exists()]
     if missing:
         raise CommandError(
             f"there is no {missing[0]}. Name a report that EvalReport.save wrote, or the folder of a run."
@@ -41,6 +47,9 @@ def report(
     first = paths[0]
     out = out or (first if first.is_dir() else first.parent) / _NAME
     reports = [EvalReport.load(path) for path in paths]
+    if unedited is not None:
+        plain = EvalReport.load(unedited)
+        reports = [each if each.settings.get("before") else each.with_before(plain) for each in reports]
     save_report_page(reports, out, title=title, cases=cases)
     for each in reports:
         console().print(str(each), soft_wrap=True, markup=False)

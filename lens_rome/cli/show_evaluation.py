@@ -18,7 +18,11 @@ def show_report(screen: Console, report: EvalReport, *, unedited: bool) -> None:
     except ReportError:  # Columns that compare the two models have no row of one of them.
         table = report.paper_table()
     screen.print(escape(table), soft_wrap=True)
-    screen.print("In percent, with half widths of 95% intervals.", style="dim", soft_wrap=True)
+    screen.print(
+        "In percent (GE in hundredths of a bit, NKL in nats), with half widths of 95% intervals.",
+        style="dim",
+        soft_wrap=True,
+    )
     cases = report.cases
     seconds = [case.seconds for case in cases if case.seconds is not None]
     if seconds:

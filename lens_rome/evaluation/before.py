@@ -1,5 +1,6 @@
 """The scores of the unedited model beside those of an edited one, from two reports."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,9 @@ _PROBLEM = ("problem", "problem_settings")
 """Settings that only reports of editing problems have; a report that tells its settings and not these has none."""
 
 
+_MAKE_IT = "Evaluate the same records by the same metrics and options without an edit (edits=None, --editor none)."
+
+
 def with_before(report: EvalReport, unedited: EvalReport) -> EvalReport:
     """See `EvalReport.with_before`."""
     _check(report, unedited)
@@ -23,10 +27,7 @@ def with_before(report: EvalReport, unedited: EvalReport) -> EvalReport:
     if missing or without:
         what = f"{len(missing)} prompts" if missing else f"the texts of {len(without)} records"
         first = missing[0].case_id if missing else without[0]
-        raise ReportError(
-            f"the report of the unedited model lacks {what}, the first of case {first}. Evaluate the same records with "
-            "edits=None and the same options."
-        )
+        raise ReportError(f"the report of the unedited model lacks {what}, the first of case {first}. {_MAKE_IT}")
     return replace(
         report,
         scores=tuple(_joined(row, scores[_key(row)]) for row in report.scores),
@@ -35,12 +36,27 @@ def with_before(report: EvalReport, unedited: EvalReport) -> EvalReport:
     )
 
 
+def check_before(unedited: EvalReport, settings: Mapping[str, Any], case_ids: Iterable[int]) -> None:
+    """Look whether a report can stand before one that is still to be made, with these settings and of these records.
+
+    Raises:
+        ReportError: as `EvalReport.with_before`.
+    """
+    _check(EvalReport((), settings=settings), unedited)
+    lacking = set(settings.get("groups", ())) - set(unedited.settings.get("groups", settings.get("groups", ())))
+    if lacking:
+        raise ReportError(f"the report of the unedited model lacks all {min(lacking)} prompts. {_MAKE_IT}")
+    without = sorted(set(case_ids) - set(unedited.case_ids))
+    if without:
+        raise ReportError(
+            f"the report of the unedited model lacks {len(without)} records, the first is case {without[0]}. {_MAKE_IT}"
+        )
+
+
 def _check(report: EvalReport, unedited: EvalReport) -> None:
     if unedited.settings.get("edits"):
         editors = ", ".join(str(each.get("editor", "unknown")) for each in unedited.settings["edits"])
-        raise ReportError(
-            f"the report to stand before is of a model edited by {editors}. Give one made with edits=None."
-        )
+        raise ReportError(f"the report to stand before is of a model edited by {editors}. {_MAKE_IT}")
     told = bool(report.settings and unedited.settings)
     for name in (*_ALIKE, *_PROBLEM):
         own, other = (_setting(each, name) for each in (report, unedited))

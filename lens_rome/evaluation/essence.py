@@ -13,8 +13,7 @@ from lens_rome._typing import Model
 from lens_rome.evaluation.generation import generate
 from lens_rome.evaluation.given_texts import perplexities
 from lens_rome.evaluation.settings import TextSettings
-from lens_rome.evaluation.writing import rows_within
-from lens_rome.surface import AbstractSurface, as_surface
+from lens_rome.surface import AbstractSurface
 
 _PROMPT = "{} is a"
 _WORST = 5.0  # rise of the perplexity from which on nothing is left (the paper's)
@@ -53,7 +52,7 @@ def read_essences(
         seed=settings.seed,
         ids=[f"essence/{subject}/{sample}" for subject, sample in asked],
         prepend_bos=prepend_bos,
-        rows=settings.rows or rows_within(as_surface(model), settings.length),
+        rows=settings.rows,
     )
     told = perplexities(model, texts, longest=settings.length, prepend_bos=prepend_bos)
     found: dict[str, Essence] = {}

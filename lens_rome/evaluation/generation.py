@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 
 from lens_rome._typing import FwdHooks, Model, Tensor
 from lens_rome.errors import FactError
-from lens_rome.evaluation.writing import ROWS, Writer, in_batches
+from lens_rome.evaluation.writing import Writer, in_batches, rows_within
 from lens_rome.surface import AbstractSurface, as_surface, check_finite
 
 HooksFor = Callable[[Int[Tensor, " row"]], FwdHooks]
@@ -36,7 +36,7 @@ def generate(
     ids: Sequence[str] | None = None,
     prepend_bos: bool | None = None,
     hooks_for: HooksFor | None = None,
-    rows: int = ROWS,
+    rows: int | None = None,
 ) -> list[str]:
     """Each prompt with what the model writes after it, as the papers' texts are made (ROME, §3.3).
 
@@ -49,15 +49,17 @@ def generate(
         top_k: 1 for the most likely token always.
         ids: names of the texts' streams; None for the prompts themselves (equal ones are counted).
         hooks_for: hooks of edited models, a row each; none may look at positions, or every token takes a whole run.
-        rows: texts written together; changes memory and time, not the texts (but for the rounding of logits).
+        rows: texts written together; changes memory and time, not the texts (but for the rounding of logits). None for
+            as many as keep their keys and values below 256 MB on a CPU and 4 GB elsewhere, from 8 to 256.
 
     Raises:
         FactError: settings that give no text, or not one id a prompt.
         SurfaceError: the model's output is not finite, or a prompt is longer than its context.
     """
     surface = model if isinstance(model, AbstractSurface) else as_surface(model)
-    if min(length, top_k, rows) < 1:
+    if min(length, top_k, 1 if rows is None else rows) < 1:
         raise FactError(f"length, top_k and rows are whole numbers from 1, got {length}, {top_k} and {rows}.")
+    rows = rows or rows_within(surface, length)
     ids = _own_ids(prompts) if ids is None else ids
     if len(ids) != len(prompts):
         raise FactError(f"{len(ids)} ids for {len(prompts)} prompts; give each prompt its own, or leave ids out.")

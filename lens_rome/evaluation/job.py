@@ -154,7 +154,7 @@ class Evaluation:
         scored = list(told)
         return EvalReport(
             tuple(score for each in scored for score in each.scores),
-            label,
+            label or ("" if self._maker.given else identity.editor_name(self.edits)),
             writer.rows(before=self.asked.before) if writer else (),
             self.told_by(self.how),
             tuple(each.case for each in scored),

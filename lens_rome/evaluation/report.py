@@ -257,6 +257,9 @@ class EvalReport:
         return record_frame(self)
 
     def __str__(self) -> str:
+        if self.settings.get("metrics"):
+            told = [f"{name} {score}" for name, score in self.summary().items()]
+            return " ".join([self.label or "model", *told, f"({len(self.case_ids)} records)"])
         cells = [
             f"ES {self.efficacy}",
             f"PS {self.paraphrase}",

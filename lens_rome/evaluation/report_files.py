@@ -62,9 +62,13 @@ def load_report(path: str | Path) -> EvalReport:
     path = Path(path)
     if is_run(path):
         return load_run(path)
+    if not path.exists():
+        raise FileFormatError(f"there is no {path}. Name a report that EvalReport.save wrote, or the folder of a run.")
     path = path / _ROWS_FILE if path.is_dir() else path
     try:
         lines = path.read_bytes().splitlines(keepends=True)
+        if len(lines) < 2:
+            raise ValueError("it has not the first and the last line of one")
         head, *rows, end = lines
         header, check = json.loads(head), json.loads(end)
         if header["kind"] != _KIND or header["format_version"] > FORMAT_VERSION:

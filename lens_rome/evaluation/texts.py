@@ -14,7 +14,6 @@ from lens_rome.evaluation.generation import HooksFor, generate
 from lens_rome.evaluation.given_texts import perplexities
 from lens_rome.evaluation.rows import RecordTexts
 from lens_rome.evaluation.settings import TextSettings
-from lens_rome.evaluation.writing import rows_within
 from lens_rome.facts import EvalRecord
 from lens_rome.surface import AbstractSurface, as_surface
 
@@ -94,7 +93,7 @@ def _written(
         ids=[f"{records[i].case_id}/{place}/0" for i, place in asked],
         prepend_bos=prepend_bos,
         hooks_for=_of_owners(hooks_for, [i for i, _ in asked]),
-        rows=settings.rows or rows_within(surface, settings.length),
+        rows=settings.rows,
     )
     told = iter(texts)
     return [tuple(next(told) for _ in record.generation_prompts) for record in records]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lens_rome.evaluation import EvalReport, Likelihood, RecordCase, ReportError
+from lens_rome.evaluation.before import check_before
 from tests.evaluation.reports import random_report
 
 MADE = random_report(0, "ROME", plus=True)
@@ -46,7 +47,7 @@ def test_two_reports_make_the_one_that_asks_both_models() -> None:
 
 
 def test_a_report_that_is_not_of_the_same_unedited_model_is_refused() -> None:
-    with pytest.raises(ReportError, match=r"of a model edited by ROME\. Give one made with edits=None"):
+    with pytest.raises(ReportError, match=r"of a model edited by ROME\. Evaluate the same records .* without an edit"):
         EDITED.with_before(EDITED)
     for change, told in (
         ({"model": "other"}, "differ in model: 'tiny' here, 'other' for the unedited"),
@@ -73,3 +74,21 @@ def test_a_report_about_other_objects_is_refused_though_its_prompts_are_the_same
     noised = {**EDITED.settings, "problem": "fact forcing", "problem_settings": {"noise": 0.1}}
     with pytest.raises(ReportError, match="differ in problem: 'fact forcing' here, None for the unedited"):
         replace(EDITED, settings=noised).with_before(UNEDITED)
+
+
+def test_a_report_that_cannot_stand_before_is_found_before_anything_is_computed() -> None:
+    settings, cases = {**SETTINGS, "groups": ["rewrite"]}, UNEDITED.case_ids
+    check_before(
+        replace(UNEDITED, settings={**UNEDITED.settings, "groups": ["rewrite", "paraphrase"]}), settings, cases
+    )
+    for unedited, ids, told in (
+        (EDITED, cases, "edited by ROME"),
+        (
+            replace(UNEDITED, settings={**UNEDITED.settings, "groups": ["paraphrase"]}),
+            cases,
+            "lacks all rewrite prompts",
+        ),
+        (UNEDITED, [*cases, 99], "lacks 1 records, the first is case 99"),
+    ):
+        with pytest.raises(ReportError, match=told):
+            check_before(unedited, settings, ids)

@@ -94,7 +94,7 @@ def test_files_of_another_kind_or_a_newer_format_are_refused(tmp_path: Path) -> 
         path.write_text(content)
         with pytest.raises(FileFormatError, match="is not a complete report"):
             EvalReport.load(path)
-    with pytest.raises(FileFormatError, match="is not a complete report"):
+    with pytest.raises(FileFormatError, match=r"there is no .*nothing\.jsonl\. Name a report"):
         EvalReport.load(tmp_path / "nothing.jsonl")
 
 
