@@ -1,8 +1,8 @@
 """Every editor on the atlas's evaluation split with all scores of the papers, texts included: the table of
 docs/results.md.
 
-    python benchmarks/atlas_results.py --out FOLDER                            # all 521 records; hours of one core
-    torchrun --nproc-per-node 2 benchmarks/atlas_results.py --out FOLDER       # shared by two processes
+    python benchmarks/atlas_results.py --out FOLDER                         # 521 records; about two hours of one core
+    torchrun --nproc-per-node 2 benchmarks/atlas_results.py --out FOLDER    # shared by two processes
 
 Every editor is a run in a folder of its own below FOLDER, so a stop costs little: the same command goes on. MEND and KE
 are trained into FOLDER first (minutes), where they are not there yet. The unedited model is scored once. When all is

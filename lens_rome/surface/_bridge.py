@@ -30,7 +30,7 @@ from lens_rome.surface.site import Site
 
 def _quick(block: Any, dtype: torch.dtype) -> AbstractContextManager[None]:
     """One kernel for the activation while a block runs, where there is one."""
-    inner = getattr(getattr(block, "mlp", None), "original_component", None)
+    inner: Any = getattr(getattr(block, "mlp", None), "original_component", None)
     if not is_plain_gelu(getattr(inner, "act", None)):
         return nullcontext()
     return exchanged(inner, "act", FUSED_MODULE, dtype)
