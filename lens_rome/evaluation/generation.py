@@ -57,9 +57,9 @@ def generate(
         SurfaceError: the model's output is not finite, or a prompt is longer than its context.
     """
     surface = model if isinstance(model, AbstractSurface) else as_surface(model)
-    if min(length, top_k, 1 if rows is None else rows) < 1:
+    rows = rows_within(surface, max(length, 1)) if rows is None else rows
+    if min(length, top_k, rows) < 1:
         raise FactError(f"length, top_k and rows are whole numbers from 1, got {length}, {top_k} and {rows}.")
-    rows = rows or rows_within(surface, length)
     ids = _own_ids(prompts) if ids is None else ids
     if len(ids) != len(prompts):
         raise FactError(f"{len(ids)} ids for {len(prompts)} prompts; give each prompt its own, or leave ids out.")
