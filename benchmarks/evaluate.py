@@ -66,7 +66,7 @@ def all_rows(surface, record, attributes: bool) -> list[float]:
 
 
 @torch.no_grad()
-def straightforward_with_texts(model, records, edits) -> None:
+def straightforward_with_texts(model, records, edits, length: int) -> None:
     """The same, and before and after each edit the record's texts, in one batch with a cache of keys and values."""
     surface = as_surface(model)
     for record in records:
@@ -76,11 +76,11 @@ def straightforward_with_texts(model, records, edits) -> None:
         for change in (0, 1):
             weight += change * (delta.left.to(weight) @ delta.right.to(weight))
             all_rows(surface, record, attributes=False)
-            write_texts(surface, record.generation_prompts)
+            write_texts(surface, record.generation_prompts, length)
         weight.copy_(saved)
 
 
-def write_texts(surface, prompts, length: int = 100, top_k: int = 5) -> list[str]:
+def write_texts(surface, prompts, length: int, top_k: int = 5) -> list[str]:
     """Texts of one record, token by token from the shortest prompt's end on."""
     starts = [surface.encode(prompt).ids for prompt in prompts]
     tokens, given = (
@@ -135,13 +135,13 @@ def compare(model, records, few: int, layer: int, title: str) -> None:
     )
 
 
-def compare_texts(model, records, few: int, layer: int, title: str) -> None:
-    """As `compare`, every record with ten texts of 100 tokens before its edit and ten after."""
+def compare_texts(model, records, few: int, layer: int, title: str, length: int) -> None:
+    """As `compare`, every record with ten texts before its edit and ten after."""
     records = [replace(record, generation_prompts=(record.generation_prompts * 10)[:10]) for record in records]
     edits = random_edits(model, records, layer)
-    first, _ = timed(lambda: straightforward_with_texts(model, records[:few], edits))
-    ours, _ = timed(lambda: lr.evaluate(model, records, edits, before=True, texts=TextSettings()))
-    second, _ = timed(lambda: straightforward_with_texts(model, records[few : 2 * few], edits))
+    first, _ = timed(lambda: straightforward_with_texts(model, records[:few], edits, length))
+    ours, _ = timed(lambda: lr.evaluate(model, records, edits, before=True, texts=TextSettings(length)))
+    second, _ = timed(lambda: straightforward_with_texts(model, records[few : 2 * few], edits, length))
     plain, ours = 2 * few / (first + second), len(records) / ours
     print(
         f"{title:20s} {as_surface(model).name:6s} layer {layer:2d}, with texts: straightforward {plain:6.3f} records a "
@@ -176,14 +176,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     surfaces = ["bridge"] if HookedTransformer is None else ["hooked", "bridge"]
-    count = 4 if options.quick else options.records
+    count, length = (4, 30) if options.quick else (options.records, 100)
     for surface in surfaces:
         model, world = lr.load_atlas(surface)
         records = random.Random(0).sample(world.records, count)
         if "atlas" in options.shapes:
             layer = lr.preset("ROME", "atlas").layer
             compare(model, records, max(count // 16, 1), layer, "atlas")
-            compare_texts(model, records[: max(count // 16, 2)], max(count // 256, 1), layer, "atlas")
+            compare_texts(model, records[: max(count // 16, 2)], max(count // 256, 1), layer, "atlas", length)
         for name, shape in {"tiny": (4, 64, 4, 2048)}.items() if options.quick else SHAPES.items():
             if options.quick or name in options.shapes:
                 model = random_gpt2(*shape, surface, options.device)
