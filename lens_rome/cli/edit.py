@@ -13,7 +13,7 @@ from lens_rome.atlas.bundled import MODEL_FOLDER
 from lens_rome.cli.comparison import Prompts, world_prompts
 from lens_rome.cli.edit_many import edit_many, show_many, write_many
 from lens_rome.cli.edit_one import completed, run_edit, write_edit
-from lens_rome.cli.editors import TRAINED, EditorOptions
+from lens_rome.cli.editors import TRAINED, EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile
 from lens_rome.cli.models import ATLAS, Loaded, load
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Out, Precision, SurfaceName
 from lens_rome.cli.output import Folder
@@ -52,24 +52,11 @@ def edit(
         str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
     ] = None,
     editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")] = "ROME",
-    layer: Annotated[
-        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
-    ] = None,
-    preset_name: Annotated[
-        str | None,
-        typer.Option("--preset", help="Model whose published settings to take; left out: those of --model."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One setting of the editor, such as weight=500 or layers=1,2,3; repeatable."),
-    ] = None,
-    trained: Annotated[
-        Path | None, typer.Option("--trained", help="File of a trained editor.", hidden=not TRAINED)
-    ] = None,
-    moments: Annotated[
-        str | None,
-        typer.Option("--moments", help="File of `lens-rome moments` or a published .npz; or `identity` for none."),
-    ] = None,
+    layer: Layer = None,
+    preset_name: PresetName = None,
+    settings: Settings = None,
+    trained: TrainedFile = None,
+    moments: MomentsFile = None,
     paraphrase: Annotated[
         list[str] | None, typer.Option("--paraphrase", help="Another wording of the prompt; repeatable.")
     ] = None,

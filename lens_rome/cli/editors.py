@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
+
+import typer
 
 from lens_rome._typing import Model
 from lens_rome.cli.models import Loaded
@@ -38,6 +40,23 @@ _AT_A_LAYER: Mapping[str, Callable[..., Editor]] = {"ROME": ROME, "p-ROME": part
 
 TRAINED: Mapping[str, Callable[[Path], Editor]] = {"MEND": TrainedMEND.load, "KE": TrainedKnowledgeEditor.load}
 """Editors that are themselves trained, by name, and what reads their file."""
+
+
+Layer = Annotated[
+    int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
+]
+PresetName = Annotated[
+    str | None, typer.Option("--preset", help="Model whose published settings to take; left out: those of --model.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="One setting of the editor, such as weight=500 or layers=1,2,3; repeatable."),
+]
+TrainedFile = Annotated[Path | None, typer.Option("--trained", help="File of a trained editor.")]
+MomentsFile = Annotated[
+    str | None,
+    typer.Option("--moments", help="File of `lens-rome moments` or a published .npz; or `identity` for none."),
+]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lens_rome.cli.editors import TRAINED, EditorOptions
+from lens_rome.cli.editors import TRAINED, EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile
 from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
 from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.evaluate_task import PROBLEMS, EvaluateTask, problem_of
@@ -55,22 +55,11 @@ def evaluate(
         int | None, typer.Option("--limit", min=1, help="Only records with a case id below it, as in the papers.")
     ] = None,
     sample: Annotated[int | None, typer.Option("--sample", min=1, help="So many of them, drawn with --seed.")] = None,
-    layer: Annotated[
-        int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
-    ] = None,
-    preset_name: Annotated[
-        str | None,
-        typer.Option("--preset", help="Model whose published settings to take; left out: those of --model."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="One setting of the editor, such as weight=500 or layers=1,2,3; repeatable."),
-    ] = None,
-    trained: Annotated[Path | None, typer.Option("--trained", help="File of a trained editor.")] = None,
-    moments: Annotated[
-        str | None,
-        typer.Option("--moments", help="File of `lens-rome moments` or a published .npz; or `identity` for none."),
-    ] = None,
+    layer: Layer = None,
+    preset_name: PresetName = None,
+    settings: Settings = None,
+    trained: TrainedFile = None,
+    moments: MomentsFile = None,
     metrics: Annotated[
         str | None,
         typer.Option("--metrics", help="Names separated by commas, such as S,NS+,NKL: only what they need is asked."),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from lens_rome.editing.fingerprint import fingerprint
 from lens_rome.editing.spread import SpreadEditor
 from lens_rome.errors import EditError
 from lens_rome.evaluation.making import Moments
+from lens_rome.evaluation.provenance import plain
 from lens_rome.facts import EvalRecord, sample_contexts, sample_started_contexts
 from lens_rome.moments import SecondMoment
 from lens_rome.surface import AbstractSurface
@@ -51,13 +51,13 @@ def describe_editor(editor: Any) -> dict[str, Any]:
     """
     told: dict[str, Any] = {"editor": editor_name(editor)}
     if isinstance(editor, TrainedMEND | TrainedKnowledgeEditor):
-        return told | {"settings": _plain(editor.editor.jsonable()), "network": digest(editor.learned.network)}
+        return told | {"settings": plain(editor.editor.jsonable(), _other), "network": digest(editor.learned.network)}
     if not is_dataclass(editor) or isinstance(editor, type):
         raise EditError(
             f"a run notes the settings of its editor, and {type(editor).__name__} does not tell them. Make it a "
             "dataclass, or give the edits themselves."
         )
-    settings = {field.name: _plain(getattr(editor, field.name)) for field in fields(editor)}
+    settings = {field.name: plain(getattr(editor, field.name), _other) for field in fields(editor)}
     contexts = settings.pop("contexts", None)
     return told | {"settings": settings} | ({} if contexts is None else {"contexts": contexts})
 
@@ -135,14 +135,6 @@ def _texts(value: Any) -> Iterable[str]:
         )
 
 
-def _plain(value: Any) -> Any:
-    """A setting as JSON can hold it, and as the provenance of edits has it."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
+def _other(value: Any) -> str:
+    """A setting that JSON does not know, as a text that is equal only for equal ones."""
     return str(value) if isinstance(value, float | Path | torch.dtype) else f"sha256 {digest(value)}"

@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from lens_rome._installed import versions
@@ -65,18 +65,20 @@ class Provenance:
 def _editors(provenance: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     """The editors of an edit, or of the parts of a sum, with their settings."""
     for part in provenance.get("sum") or [provenance]:
-        told = {"editor": str(part.get("editor", "unknown")), "settings": _plain(part.get("settings", {}))}
+        told = {"editor": str(part.get("editor", "unknown")), "settings": plain(part.get("settings", {}))}
         factors = [each.get("scaled", 1.0) for each in ([part] if part is provenance else [provenance, part])]
         scaled = math.prod(map(float, factors))
         yield told if scaled == 1 else told | {"scaled": scaled}
 
 
-def _plain(value: Any) -> Any:
-    """As JSON can hold it: numbers that are not finite, and what JSON does not know, as text."""
+def plain(value: Any, other: Callable[[Any], str] = str) -> Any:
+    """A setting as JSON can hold it; `other` tells as text what JSON does not know, and numbers that are not finite."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name), other) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain(each, other) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each, other) for each in value]
     if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    return str(value)
+    return other(value)
