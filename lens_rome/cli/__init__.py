@@ -11,6 +11,7 @@ from lens_rome.cli.edits import edits
 from lens_rome.cli.evaluate import evaluate
 from lens_rome.cli.moments import moments
 from lens_rome.cli.report import report
+from lens_rome.cli.study import study
 from lens_rome.cli.trace import trace
 from lens_rome.cli.trace_task import Command
 
@@ -43,6 +44,7 @@ def _about(
 for _command in (demo, trace, edit, evaluate, moments, report):
     app.command(cls=Command)(_command)
 app.add_typer(edits, name="edits")
+app.add_typer(study, name="study")
 
 
 def main() -> None:

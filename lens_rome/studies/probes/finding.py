@@ -1,0 +1,116 @@
+"""What a probe found: the rows, their summary, and the number that answers its question."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_rome._files import FORMAT_VERSION, written_whole
+from lens_rome.errors import FileFormatError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_KIND = "probe"
+Value = str | int | float | bool | None
+"""A cell of a table. NaN and infinities are kept in files too."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The one number that answers a probe's question."""
+
+    name: str
+    """What it is, such as "reverse change over forward change"."""
+    value: float
+    """NaN where it cannot be told."""
+    low: float
+    """Lower end of its 95% interval over cases; NaN for one case."""
+    high: float
+    n: int
+    """Cases that it is of."""
+    reading: str
+    """The sentence that the number stands for, in words that hold for this value."""
+
+    def __str__(self) -> str:
+        interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"{self.name}: {self.value:.3g}{interval} ({self.n} cases). {self.reading}"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A case, or a part of one, that has no rows."""
+
+    case: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a probe found."""
+
+    probe: str
+    """Its name, such as `"direction"`."""
+    question: str
+    """What it asks, in one sentence."""
+    answer: Answer
+    rows: tuple[Mapping[str, Value], ...] = field(repr=False)
+    """One a prompt, target and phase (`"before"`, `"after"` the edit), with the same keys in each. See the probe."""
+    summary: tuple[Mapping[str, Value], ...] = field(default=(), repr=False)
+    """Means with `low` and `high`, ends of their 95% intervals."""
+    missing: tuple[Missing, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What the rows depend on: model, editor, seeds, BOS (JSON-able)."""
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """The rows."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.rows])
+
+    def to_summary_dataframe(self) -> "pd.DataFrame":
+        """The summary."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.summary])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the finding to a JSON file, which appears whole or not at all; returns the path."""
+        content = {"kind": _KIND, "format_version": FORMAT_VERSION, **asdict(self)}
+        with written_whole(Path(path)) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Finding":
+        """Read what `save` wrote.
+
+        Raises:
+            FileFormatError: no such file, truncated, of another kind, or of a newer format.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            kind, version = content.pop("kind"), content.pop("format_version")
+            if kind != _KIND or version > FORMAT_VERSION:
+                raise FileFormatError(
+                    f"{path} holds a {kind!r} of format version {version}, expected a {_KIND!r} of version "
+                    f"{FORMAT_VERSION} at most. Take another file, or update lens_rome."
+                )
+            content["answer"] = Answer(**content["answer"])
+            content["missing"] = tuple(Missing(**each) for each in content["missing"])
+            for name in ("rows", "summary"):
+                content[name] = tuple(content[name])
+            return cls(**content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, FileFormatError):
+                raise
+            raise FileFormatError(f"{path} is not a complete finding of a probe: {error}") from error
+
+    def __str__(self) -> str:
+        lines = [self.question, f"  {self.answer}"]
+        if self.missing:
+            first = self.missing[0]
+            lines.append(f"  {len(self.missing)} without a result, the first is {first.case}: {first.reason}")
+        return "\n".join(lines)
