@@ -1,7 +1,7 @@
 """An evaluation as a job: what it depends on, and the rows of any of its records."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,14 +16,15 @@ from lens_rome.evaluation import identity
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.case_rows import record_case, relative_norm
 from lens_rome.evaluation.divergence import DIVERGING_GROUPS, Divergences, divergences
+from lens_rome.evaluation.essence import Essence
 from lens_rome.evaluation.making import Edits, Made, Maker, Moments, check_given
-from lens_rome.evaluation.noised import noised_scores, posed
+from lens_rome.evaluation.noised import Noised, noised_scores, posed
 from lens_rome.evaluation.provenance import Provenance
 from lens_rome.evaluation.questions import asked_prompts, expected_targets
 from lens_rome.evaluation.report import EvalReport
 from lens_rome.evaluation.row_lines import to_line
 from lens_rome.evaluation.rows import PromptScore, RecordCase, RecordTexts
-from lens_rome.evaluation.scorer import Job, Scorer
+from lens_rome.evaluation.scorer import Found, Job, Scorer
 from lens_rome.evaluation.text_scorer import TextScorer
 from lens_rome.facts import EvalRecord
 from lens_rome.surface import as_surface
@@ -31,6 +32,15 @@ from lens_rome.surface.digest import model_digest
 
 CHUNK_SIZE = 32
 """Records that a run computes and writes together."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the unedited model has said, for several evaluations of one model that share it. It grows as they go."""
+
+    plain: Found = field(default_factory=dict)
+    noised: Noised = field(default_factory=dict)
+    essences: dict[bool, dict[str, Essence]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Evaluation:
 
     Args:
         edits: as of `evaluate`.
+        memory: what the unedited model has said in other evaluations with the same text settings; None for nothing.
 
     Raises:
         EditError: as `evaluate`, before an edit is made.  DatasetError: no reference texts for a record.
@@ -61,9 +72,11 @@ class Evaluation:
         *,
         moments: Moments = None,
         asked: Asked | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.model, self.records, self.edits, self.moments = model, list(records), edits, moments
         self.asked, self.surface = asked or Asked(), as_surface(model)
+        self.memory = memory or Memory()
         self.asked.check(self.records)
         check_given(edits, self.records)
         self.how = Provenance(self.surface)
@@ -166,7 +179,12 @@ class Evaluation:
         """What writes the texts of records that are scored together; None where none are asked for."""
         asked = self.asked
         return asked.texts and TextScorer(
-            self.surface, asked.texts, asked.references, essence=asked.essence, weights=asked.weights
+            self.surface,
+            asked.texts,
+            asked.references,
+            essence=asked.essence,
+            weights=asked.weights,
+            essences=self.memory.essences,
         )
 
     def scored(self, records: Sequence[EvalRecord], writer: TextScorer | None) -> Iterator[Scored]:
@@ -200,7 +218,9 @@ class Evaluation:
             ]
         if asked.problem is None or asked.plain_groups == asked.groups:
             return told
-        noised = noised_scores(self.surface, asked.problem, jobs, asked.groups, before=asked.before)
+        noised = noised_scores(
+            self.surface, asked.problem, jobs, asked.groups, before=asked.before, known=self.memory.noised
+        )
         return [[*own, *others] for own, others in zip(noised, told, strict=True)]
 
     def _divergence(self, job: Job, row: PromptScore, moved: Divergences) -> float | None:
@@ -215,7 +235,12 @@ class Evaluation:
         wanted = (asked.before or self.edits is None) and asked.problem is None
         expected = expected_targets(self.records, asked.groups) if wanted else {}
         return Scorer(
-            self.surface, expected, before=asked.before, weights=asked.weights, batch_tokens=asked.batch_tokens
+            self.surface,
+            expected,
+            before=asked.before,
+            weights=asked.weights,
+            batch_tokens=asked.batch_tokens,
+            unedited=self.memory.plain,
         )
 
     @cached_property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
+from lens_rome.editing.objective import Objective
 from lens_rome.editing.problems import EditingProblem
 from lens_rome.errors import FactError
 from lens_rome.evaluation.likelihood import Likelihood
@@ -14,6 +15,9 @@ from lens_rome.evaluation.rows import PromptScore
 from lens_rome.evaluation.scorer import Job
 from lens_rome.facts import EditRequest, EvalRecord, Fact, answer_tokens
 from lens_rome.surface import AbstractSurface
+
+Noised = dict[tuple[Objective, bool, tuple[EditRequest, ...]], list[float]]
+"""Probabilities under the unedited model, by the noise, the BOS setting and the requests."""
 
 NOISED_GROUPS = ("rewrite", "paraphrase")
 """Prompts about the subject. Neighbours are asked without noise, as in the paper."""
@@ -39,19 +43,28 @@ def posed(problem: EditingProblem, surface: AbstractSurface, record: EvalRecord,
 
 
 def noised_scores(
-    surface: AbstractSurface, problem: EditingProblem, jobs: Sequence[Job], groups: Sequence[str], *, before: bool
+    surface: AbstractSurface,
+    problem: EditingProblem,
+    jobs: Sequence[Job],
+    groups: Sequence[str],
+    *,
+    before: bool,
+    known: Noised | None = None,
 ) -> list[list[PromptScore]]:
     """The rewrite and paraphrase prompts of each record, with the problem's noise at the subject. Edits are written
     into the weights one after the other. Only joint probabilities are known.
 
+    Args:
+        known: what the unedited model has said already under noise; what it says now is added.
+
     Raises:
         SubjectSpanError: a paraphrase without its subject.
     """
-    asked = [_requests(job.record, groups) for job in jobs]
+    asked, known = [_requests(job.record, groups) for job in jobs], {} if known is None else known
     found = []
     for job, some in zip(jobs, asked, strict=True):
         requests = [request for _, request in some]
-        unedited = problem.probabilities(surface.model, requests, prepend_bos=job.prepend_bos) if before else None
+        unedited = _unedited(surface, problem, requests, job.prepend_bos, known) if before else None
         with nullcontext() if job.edit is None else job.edit.applied(surface.model):
             edited = problem.probabilities(surface.model, requests, prepend_bos=job.prepend_bos)
         rows = []
@@ -71,6 +84,16 @@ def noised_scores(
             )
         found.append(rows)
     return found
+
+
+def _unedited(
+    surface: AbstractSurface, problem: EditingProblem, requests: Sequence[EditRequest], prepend_bos: bool, known: Noised
+) -> list[float]:
+    """The probabilities under the model as it is, asked once."""
+    key = (problem.objective, prepend_bos, tuple(requests))
+    if key not in known:
+        known[key] = problem.probabilities(surface.model, requests, prepend_bos=prepend_bos)
+    return known[key]
 
 
 def _requests(record: EvalRecord, groups: Sequence[str]) -> list[tuple[str, EditRequest]]:

@@ -46,6 +46,7 @@ class Scorer:
     Args:
         expected: targets that will be asked about after each prompt, as far as known: the unedited model is asked
             about all of them when the prompt runs first.
+        unedited: what the unedited model has said already; what it says from now on is added.
     """
 
     def __init__(
@@ -56,10 +57,11 @@ class Scorer:
         before: bool,
         weights: bool,
         batch_tokens: int | None,
+        unedited: Found | None = None,
     ) -> None:
         self.surface, self.before, self.weights, self._expected = surface, before, weights, expected
         self.batch_tokens = batch_tokens or (_ON_CPU if surface.device.type == "cpu" else _ON_GPU)
-        self._unedited: Found = {}
+        self._unedited: Found = {} if unedited is None else unedited
         self._known: dict[tuple[int, ...], list[Ask]] = {}
         self._whole: bool | None = None
 

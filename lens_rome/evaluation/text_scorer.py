@@ -27,6 +27,7 @@ class TextScorer:
     Args:
         essence: measure too how much less likely the unedited model's texts about a subject have become.
         weights: write every edit into the weights.
+        essences: those that are known already, by BOS setting and subject; new ones are added.
     """
 
     def __init__(
@@ -37,10 +38,11 @@ class TextScorer:
         *,
         essence: bool,
         weights: bool,
+        essences: dict[bool, dict[str, Essence]] | None = None,
     ) -> None:
         self.surface, self.settings, self.references = surface, settings, references
         self.essence, self.weights = essence, weights or bool(owner_hooks(surface.model))
-        self._essences: dict[bool, dict[str, Essence]] = {}
+        self._essences: dict[bool, dict[str, Essence]] = {} if essences is None else essences
         self._written: list[tuple[Job, RecordTexts]] = []
 
     def write(self, jobs: Sequence[Job]) -> None:

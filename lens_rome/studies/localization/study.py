@@ -1,0 +1,205 @@
+"""`localization`: the whole study in a folder that survives an interruption, and the reading of it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lens_rome._installed import versions
+from lens_rome._typing import Model
+from lens_rome.editing import EditingProblem, editing_problems
+from lens_rome.errors import EditError, RunError
+from lens_rome.evaluation import TextSettings
+from lens_rome.evaluation.making import Moments
+from lens_rome.facts import EvalRecord
+from lens_rome.runs import Run, Worker, execute
+from lens_rome.studies.localization.effects import WINDOWS, read_effects, skipped, trace_records
+from lens_rome.studies.localization.job import LocalizationJob
+from lens_rome.studies.localization.methods import Method
+from lens_rome.studies.localization.report import LocalizationReport
+from lens_rome.studies.localization.scoring import SCORES
+from lens_rome.surface import as_surface
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_KIND = "localization"
+WHAT = "edits"
+_TRACES, _EDITS = "traces", "edits"
+
+
+def localization(
+    model: Model,
+    records: Sequence[EvalRecord],
+    methods: Sequence[Method],
+    *,
+    out: str | Path,
+    noise: float,
+    moments: Moments = None,
+    problems: Sequence[EditingProblem] | None = None,
+    layers: Sequence[int] | None = None,
+    windows: Sequence[int] = WINDOWS,
+    samples: int = 10,
+    essence: bool = True,
+    seed: int = 0,
+    shard: str | None = None,
+    retry_errors: bool = False,
+    progress: bool = True,
+) -> LocalizationReport:
+    """Does tracing tell where to edit? Trace every record, edit it by every method at every layer for every problem,
+    and score the edits (Hase et al., https://arxiv.org/abs/2301.04213).
+
+    Every record is edited by itself in the unedited model, which comes back bit for bit. What the unedited model says
+    to a prompt is asked once for all methods, layers and problems. A stop at any moment costs the chunk in progress;
+    the same call goes on, and several processes may share one folder.
+
+    Args:
+        records: which the model should know, see `known_records`.
+        methods: as of `study_methods`.
+        out: the folder; made if it does not exist.
+        noise: standard deviation on the subject's embeddings: of the traces, tracing reversal and fact forcing.
+        moments: for ROME and MEMIT.
+        problems: None for all five.
+        layers: at which every method is put; None for all.
+        windows: of the traces; zeroing has 5.
+        samples: noise samples of a trace.
+        essence: score too how likely the unedited model's texts about the subject remain; takes about a third of the
+            time of cheap methods.
+        seed: of the essence texts.
+        shard: this process's share, such as `"2/8"`; None to take it from torchrun's or SLURM's environment.
+        retry_errors: try edits again that failed in an earlier call.
+        progress: show a progress bar.
+
+    Returns:
+        What is there so far, other processes' share included.
+
+    Raises:
+        EditError: nothing to study, something named twice, a layer that does not exist, or noise that is none.
+        RunError: the folder is of another study; nothing is written then. Or the first edits all fail.
+        TraceError, MomentError, EditError: as `trace_facts` and the editors.
+    """
+    job = study_job(
+        model, records, methods, noise=noise, moments=moments, problems=problems, layers=layers, essence=essence,
+        seed=seed,
+    )  # fmt: skip
+    run = open_study(out, job)
+    trace_study(out, job, noise=noise, windows=windows, samples=samples, shard=shard, progress=progress)
+    worker = Worker.from_environment(os.environ, shard)
+    execute(
+        run,
+        job.rows,
+        chunk_size=job.chunk_size,
+        worker=worker,
+        retry_errors=retry_errors,
+        progress=progress,
+        what=WHAT,
+    )
+    return load_localization(out)
+
+
+def study_job(
+    model: Model,
+    records: Sequence[EvalRecord],
+    methods: Sequence[Method],
+    *,
+    noise: float,
+    moments: Moments = None,
+    problems: Sequence[EditingProblem] | None = None,
+    layers: Sequence[int] | None = None,
+    essence: bool = True,
+    seed: int = 0,
+) -> LocalizationJob:
+    """The edits of `localization` with these arguments. Raises as that."""
+    every = range(as_surface(model).n_layers) if layers is None else layers
+    asked = editing_problems(noise) if problems is None else problems
+    texts = TextSettings(seed=seed) if essence else None
+    return LocalizationJob(model, list(records), list(asked), list(methods), list(every), moments, texts)
+
+
+def open_study(out: str | Path, job: LocalizationJob) -> Run:
+    """The run of the edits in the folder of a study, new or to go on with.
+
+    Raises:
+        RunError: as `Run.open`.
+    """
+    folder = Path(out)
+    if not folder.parent.is_dir():
+        raise RunError(f"cannot make {folder}: the folder {folder.parent} does not exist. Create it first.")
+    folder.mkdir(exist_ok=True)
+    return Run.open(folder / _EDITS, RUN_KIND, job.settings(), ids=job.ids, created_by=versions(), what=WHAT)
+
+
+def trace_study(
+    out: str | Path,
+    job: LocalizationJob,
+    *,
+    noise: float,
+    windows: Sequence[int] = WINDOWS,
+    samples: int = 10,
+    shard: str | None = None,
+    progress: bool = True,
+) -> None:
+    """This process's share of the traces. Raises as `trace_records`."""
+    folder = Path(out) / _TRACES
+    folder.mkdir(exist_ok=True)
+    trace_records(
+        job.model,
+        job.records,
+        folder,
+        noise=noise,
+        windows=windows,
+        samples=samples,
+        prepend_bos=job.prepend_bos,
+        shard=shard,
+        progress=progress,
+    )
+
+
+def load_localization(folder: str | Path, *, clipped: bool = True) -> LocalizationReport:
+    """What the folder of a study holds so far. No model is needed.
+
+    Args:
+        clipped: rewrite and paraphrase scores are never below 0, as in the released code.
+
+    Raises:
+        RunError: no study there, or a damaged one.  EditError: no traces there.
+    """
+    path = Path(folder)
+    run = Run.read(path / _EDITS, RUN_KIND)
+    rows = run.rows()
+    failed = {name: {"missing": f"failed: {error}"} for name, error in run.errors.items()}
+    scores = _frame([*rows.values(), *(_named(name, row) for name, row in failed.items())], clipped)
+    left = run.manifest.n_ids - len(rows) - len(failed)
+    effects = read_effects(path / _TRACES)
+    return LocalizationReport(scores, effects, dict(run.manifest.settings), left, skipped(path / _TRACES))
+
+
+def _named(name: str, row: dict[str, str]) -> dict[str, Any]:
+    """A row of a cell that failed, with what its id tells."""
+    record, problem, method, layer = name.split("|")
+    return {"record": record, "problem": problem, "method": method, "layer": int(layer), **row}
+
+
+def _frame(rows: Sequence[dict[str, Any]], clipped: bool) -> "pd.DataFrame":
+    """One row a cell: id, problem, method, layer, the scores, seconds, change, prob_before, prob_after, missing."""
+    import pandas as pd
+
+    from lens_rome.studies.localization.scoring import CellScores
+
+    columns = ("id", "problem", "method", "layer", *SCORES, "seconds", "change", "prob_before", "prob_after", "missing")
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        told = {"id": row["record"], **{name: row[name] for name in ("problem", "method", "layer")}}
+        told |= {"missing": row["missing"], "seconds": row.get("seconds"), "change": row.get("change")}
+        values = row.get("clipped" if clipped else "scores")
+        if values is not None:
+            own = CellScores(**{name: float("nan") if value is None else value for name, value in values.items()})
+            told |= {name: getattr(own, name) for name in SCORES}
+        if row.get("probs"):
+            told |= dict(zip(("prob_before", "prob_after"), row["probs"], strict=True))
+        found.append(told)
+    frame = pd.DataFrame(found, columns=list(columns))
+    numbers = [*SCORES, "seconds", "change", "prob_before", "prob_after"]
+    return frame.astype(dict.fromkeys(numbers, float)).sort_values(
+        ["problem", "method", "layer", "id"], kind="stable", ignore_index=True
+    )
