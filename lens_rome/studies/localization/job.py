@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 from lens_rome._typing import Model
 from lens_rome.editing import EditingProblem, FactErasure
 from lens_rome.errors import EditError, EditMismatchError, LensRomeError
-from lens_rome.evaluation import Asked, Evaluation, PromptScore, TextSettings
-from lens_rome.evaluation import identity
+from lens_rome.evaluation import Asked, Evaluation, PromptScore, TextSettings, identity
 from lens_rome.evaluation.job import Memory, Scored
 from lens_rome.evaluation.making import Moments
 from lens_rome.evaluation.noised import posed

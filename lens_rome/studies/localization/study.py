@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lens_rome._installed import versions
 from lens_rome._typing import Model
 from lens_rome.editing import EditingProblem, editing_problems
-from lens_rome.errors import EditError, RunError
+from lens_rome.errors import RunError
 from lens_rome.evaluation import TextSettings
 from lens_rome.evaluation.making import Moments
 from lens_rome.facts import EvalRecord
