@@ -44,14 +44,9 @@ def compared(score: Row, effect: Row, layer: Int[np.ndarray, " row"]) -> tuple[d
         MissingStatisticsError: statsmodels is not installed.
     """
     found = dict.fromkeys(NUMBERS, np.nan)
-    n_layers, constant = len(np.unique(layer)), "" if len(score) else "no row has both a score and an effect"
-    if len(score):
-        constant = "the score is the same in all rows" if is_constant(score) else ""
-        constant = constant or ("the effect is the same in all rows" if is_constant(effect) else "")
-    if len(score) and n_layers < 2:
-        return found, f"a regression on layers needs 2 of them at least, and there is {n_layers}"
-    if constant:
-        return found, constant
+    reason = _why_not(score, effect, layer)
+    if reason:
+        return found, reason
     matrices = designs(effect, layer)
     if len(score) <= matrices["both"].shape[1]:
         return found, f"{len(score)} rows are too few for {matrices['both'].shape[1]} parameters"
@@ -82,6 +77,18 @@ def designs(effect: Row, layer: Int[np.ndarray, " row"]) -> dict[str, Matrix]:
         "effect": np.column_stack([np.ones_like(effect), line / np.abs(line).max()]),
         "both": np.column_stack([ones, *(slope / unit for slope in varied)]),
     }
+
+
+def _why_not(score: Row, effect: Row, layer: Int[np.ndarray, " row"]) -> str:
+    """Why no regression can be made of these rows; "" if it can, as far as numbers of parameters go."""
+    if not len(score):
+        return "no row has both a score and an effect"
+    n_layers = len(np.unique(layer))
+    if n_layers < 2:
+        return f"a regression on layers needs 2 of them at least, and there is {n_layers}"
+    if is_constant(score):
+        return "the score is the same in all rows"
+    return "the effect is the same in all rows" if is_constant(effect) else ""
 
 
 def _tested(both: Any, layer: Any, score: Row) -> tuple[dict[str, float], str]:

@@ -22,8 +22,8 @@ def scores_table(
     """A row a method, a column an edited layer: mean score over records in percent, with the half width of its 95%
     interval in brackets (1.96 · sd / √n, the sd divided by n, as published tables have it).
 
-    n is the number of records that have the score, over the layers. Scores that are missing are counted below the
-    table, with the most frequent reason.
+    n is the number of records that have the score, over the layers that were edited. Scores that are missing are
+    counted below the table, with the most frequent reason.
 
     Args:
         scores: one row a record, problem, method and layer.
@@ -49,9 +49,12 @@ def scores_table(
         by_layer = {layer: of_layer[score].dropna().tolist() for layer, of_layer in of_method.groupby("layer")}
         found = [by_layer.get(layer, []) for layer in shown_layers]
         label = f"{method}{notes.mark(_missing(of_method, score))}"
-        lines.append([label, _counted([len(values) for values in found]), *map(_cell, found)])
-    heads = {"": ("n",), "edited layer, counted from 0": tuple(str(layer) for layer in shown_layers)}
-    caption = f"Mean {score.replace('_', ' ')} score of {problem} in percent, with half its 95% interval."
+        lines.append([label, _counted([len(values) for values in by_layer.values()]), *map(_cell, found)])
+    heads = {"": ("n",), "edited layer": tuple(str(layer) for layer in shown_layers)}
+    caption = (
+        f"Mean {score.replace('_', ' ')} score of {problem} in percent, with half its 95% interval, by edited layer "
+        "from 0."
+    )
     return shown(Layout(caption, ("method",), heads, lines, notes.lines), format)
 
 
@@ -74,4 +77,4 @@ def _missing(rows: pd.DataFrame, score: str) -> str:
     n_missing = int(np.isnan(rows[score].to_numpy(float)).sum())
     if not n_missing:
         return ""
-    return f"{n_missing} of {len(rows)} scores are missing{why_none(rows, score)}"
+    return f"{n_missing} of {len(rows)} scores missing{why_none(rows, score)}"
