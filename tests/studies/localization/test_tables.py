@@ -86,10 +86,10 @@ def test_mean_scores_stand_by_method_and_layer_with_half_their_interval() -> Non
         "Mean rewrite score of error injection in percent, with half its 95% interval, by edited layer from 0.",
         "",
         "               ---- edited layer ----",
-        "method      n            0            3",
-        "--------  ---  -----------  -----------",
-        "ROME [1]  1–2  75.0 (34.6)         25.0",  # sd 0.25: 1.96 * 25 / √2
-        "MEMIT       2            –    0.0 (0.0)",
+        "method      n            0          3",
+        "--------  ---  -----------  ---------",
+        "ROME [1]  1–2  75.0 (34.6)       25.0",  # sd 0.25: 1.96 * 25 / √2
+        "MEMIT       2            –  0.0 (0.0)",
         "",
         "[1] 1 of 4 scores missing: the edit diverged",
     ]
