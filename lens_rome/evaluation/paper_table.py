@@ -35,6 +35,8 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "×": r"$\times$",
     "–": "--",
+    "²": "$^2$",
+    **{sign: f"${sign}$" for sign in "<>"},
     **{sign: "\\" + sign for sign in "&%$#_{}"},
 }
 
@@ -223,24 +225,24 @@ def _latex(rows: Sequence[TableRow], heads: Heads) -> str:
     names = [name for metrics in heads.values() for name in metrics]
     lines = [rf"\begin{{tabular}}{{lr{'r' * len(names)}}}", r"\toprule"]
     if any(heads):
-        above = [rf"\multicolumn{{{len(metrics)}}}{{c}}{{{_escaped(head)}}}" for head, metrics in heads.items()]
+        above = [rf"\multicolumn{{{len(metrics)}}}{{c}}{{{latex_text(head)}}}" for head, metrics in heads.items()]
         lines.append(rf" & & {' & '.join(above)} \\")
         start = 3
         for metrics in heads.values():
             lines.append(rf"\cmidrule(lr){{{start}-{start + len(metrics) - 1}}}")
             start += len(metrics)
-    shown = [["Editor", "Records", *(f"{_escaped(name)} ↑" for name in names)], *_cells(rows, heads)]
+    shown = [["Editor", "Records", *(f"{latex_text(name)} ↑" for name in names)], *_cells(rows, heads)]
     for place, line in enumerate(shown):
-        escaped = line if place == 0 else [_escaped(cell) for cell in line]
+        escaped = line if place == 0 else [latex_text(cell) for cell in line]
         lines.append(rf"{' & '.join(escaped)} \\".replace("↑", r"$\uparrow$"))
         if place == 0:
             lines.append(r"\midrule")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def _escaped(text: str) -> str:
+def latex_text(text: str) -> str:
     """The text as LaTeX prints it; a minus sign is one."""
-    shown = re.sub(r"[\\~^×–&%$#_{}]", lambda found: _LATEX[found[0]], text)
+    shown = re.sub(r"[\\~^×–²<>&%$#_{}]", lambda found: _LATEX[found[0]], text)
     return re.sub(r"^-(?=\d)", "$-$", shown)
 
 

@@ -99,10 +99,7 @@ def concentrated(
         TraceError: as `layer_effects`, `share` is not above 0 and up to 1, `at_most` is negative, or a fact has a layer
             without a traced cell, which might hold a large effect.
     """
-    if not 0 < share <= 1:
-        raise TraceError(f"share must be above 0 and up to 1, got {share!r}.")
-    if at_most < 0:
-        raise TraceError(f"at_most must be a whole number from 0 up, got {at_most!r}.")
+    _check_concentration(share, at_most)
     frame = layer_effects(traces, kind, high=high)
     by_fact = {str(name): rows["effect"].to_numpy(float) for name, rows in frame.groupby("id", sort=False)}
     chosen = []
@@ -113,11 +110,30 @@ def concentrated(
                 f"the {kind} trace of {name!r} has cells in {len(effects)} of {n_layers} layers from the subject on. "
                 "Trace all layers to tell whether its effect is concentrated."
             )
-        largest = effects.max()
-        others = np.delete(effects, effects.argmax())
-        if largest > 0 and int((others >= share * largest).sum()) <= at_most:
+        if is_concentrated(effects, share, at_most):
             chosen.append(name)
     return chosen
+
+
+def is_concentrated(effects: Float[np.ndarray, " layer"], share: float = 0.5, at_most: int = 3) -> bool:
+    """Whether at most `at_most` layers besides the largest have an effect of `share` times the largest or more.
+
+    False without any positive effect, and where an effect is NaN.
+
+    Raises:
+        TraceError: `share` is not above 0 and up to 1, or `at_most` is negative.
+    """
+    _check_concentration(share, at_most)
+    largest = effects.max()
+    others = np.delete(effects, effects.argmax())
+    return bool(largest > 0) and int((others >= share * largest).sum()) <= at_most
+
+
+def _check_concentration(share: float, at_most: int) -> None:
+    if not 0 < share <= 1:
+        raise TraceError(f"share must be above 0 and up to 1, got {share!r}.")
+    if at_most < 0:
+        raise TraceError(f"at_most must be a whole number from 0 up, got {at_most!r}.")
 
 
 def _restoring_traces(traces: TraceSet, kind: str) -> dict[str, TraceResult]:
