@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lens_rome.plotting._chart import Chart, ChartPanel, Series
+from lens_rome.plotting._chart import Chart, Series
 from lens_rome.plotting._figure import ORANGE, PlotlyFigure, import_library
 from lens_rome.plotting._labels import shorten, visible, wrap
 from lens_rome.plotting._plotly_text import LINE, heading_layout, heading_lines, safe
@@ -35,8 +35,7 @@ _PATTERNS = {"": "", "//": "/", "..": "."}
 
 def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     """The chart as a Plotly figure."""
-    columns, rows = chart.n_columns, chart.n_rows
-    panel_width = max(_INCH * chart.panel_width, 320 if rows == 1 else 210)
+    columns, rows, panel_width = chart.n_columns, chart.n_rows, _panel_width(chart)
     between = _BETWEEN + (_OWN_SCALE if chart.own_scales else 0)
     plot_width = columns * panel_width + (columns - 1) * between
     left = _LEFT + LINE * len(chart.y_lines)
@@ -47,7 +46,7 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
     top = LINE * (len(heading) + 1) + title_height + 8
     below = title_height + _ROW_GAP
     plot_height = rows * _PLOT_HEIGHT + (rows - 1) * below
-    height = top + plot_height + _BOTTOM + _legend_height(chart, width)
+    height = top + plot_height + _BOTTOM + LINE * (len(_x_lines(chart)) - 1) + _legend_height(chart, width)
     figure: PlotlyFigure = import_library("plotly.subplots").make_subplots(
         rows=rows,
         cols=columns,
@@ -69,6 +68,16 @@ def draw_chart_plotly(chart: Chart) -> PlotlyFigure:
         legend={"orientation": "h", "x": 0.5, "xanchor": "center", "y": 0, "yref": "container", "yanchor": "bottom"},
     )  # fmt: skip
     return figure
+
+
+def _panel_width(chart: Chart) -> float:
+    return max(_INCH * chart.panel_width, 320 if chart.n_rows == 1 else 210)
+
+
+def _x_lines(chart: Chart) -> list[str]:
+    """The caption of the layers, in lines that fit the width of a panel."""
+    characters = int(_panel_width(chart) / 7.5)
+    return [part for line in chart.x_caption.split("\n") for part in wrap(line, characters).split("\n")]
 
 
 def _legend_height(chart: Chart, width: int) -> int:
@@ -117,7 +126,7 @@ def _dress(figure: Any, chart: Chart, index: int, place: dict[str, int]) -> None
     if panel.tick_labels is not None:
         figure.update_xaxes(ticktext=[safe(visible(label)) for label in panel.tick_labels], **place)
     if chart.is_lowest(index):
-        figure.update_xaxes(title_text=safe(chart.x_caption), **place)
+        figure.update_xaxes(title_text="<br>".join(map(safe, _x_lines(chart))), **place)
 
 
 def _line(chart: Chart, series: Series) -> list[dict[str, Any]]:
