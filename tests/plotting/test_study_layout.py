@@ -75,17 +75,16 @@ PICTURES: dict[str, Draw] = {
     "scores": lambda n, b: plot_scores_by_layer(odd_scores(n), problem=ODD, title=ODD, backend=b),
     "scores of problems": lambda n, b: plot_scores_by_layer(made_up_scores(edited(n), 3), names="overall", backend=b),
 }
-each_picture = pytest.mark.parametrize("name", PICTURES)
+SIZES = [*((name, 48) for name in PICTURES), ("layer effects", 4), ("score and effect", 4), ("scores", 4)]
+each_size = pytest.mark.parametrize(("name", "n_layers"), SIZES)
 
 
-@pytest.mark.parametrize("n_layers", [4, 48])
-@each_picture
+@each_size
 def test_no_texts_overlap_or_are_cut_off(name: str, n_layers: int) -> None:
     assert_texts_are_apart(PICTURES[name](n_layers, "matplotlib"))
 
 
-@pytest.mark.parametrize("n_layers", [4, 48])
-@each_picture
+@each_size
 def test_texts_of_a_page_have_room_and_are_shown_literally(name: str, n_layers: int) -> None:
     figure = PICTURES[name](n_layers, "plotly")
     assert_page_fits(figure)
@@ -94,11 +93,11 @@ def test_texts_of_a_page_have_room_and_are_shown_literally(name: str, n_layers: 
         assert "<b>{bold}" not in text  # markup
         assert "\n" not in text
     assert all("bold" not in (trace.hovertemplate or "") for trace in figure.data)
+    assert_captions_fit(figure)
 
 
-@each_picture
-def test_captions_of_layers_fit_their_panels(name: str) -> None:
-    figure = PICTURES[name](48, "plotly")
+def assert_captions_fit(figure: Any) -> None:
+    """Captions of layers are no wider than their panels, and their lines have room below."""
     columns = max(round(1 / (axis.domain[1] - axis.domain[0])) for axis in figure.select_xaxes())
     width = (figure.layout.width - figure.layout.margin.l - figure.layout.margin.r) / columns
     lines = [(axis.title.text or "").split("<br>") for axis in figure.select_xaxes()]
