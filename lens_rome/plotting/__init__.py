@@ -1,4 +1,4 @@
-"""Pictures of results: traces and averages over them, heads, segments, what edits did. Never needs a model.
+"""Pictures of results: traces, averages over them, heads, segments, what edits did and studies found. Needs no model.
 
 Matplotlib and Plotly are imported only when a picture is made: `pip install 'lens_rome[plot]'`.
 """
@@ -9,8 +9,13 @@ from lens_rome.plotting._figure import save_figure as save_figure
 from lens_rome.plotting.average import plot_average as plot_average
 from lens_rome.plotting.average import plot_average_heatmap as plot_average_heatmap
 from lens_rome.plotting.edit import plot_edit as plot_edit
+from lens_rome.plotting.effect_peaks import plot_effect_peaks as plot_effect_peaks
+from lens_rome.plotting.explained import plot_explained as plot_explained
 from lens_rome.plotting.heads import plot_heads as plot_heads
+from lens_rome.plotting.layer_effects import plot_layer_effects as plot_layer_effects
 from lens_rome.plotting.peaks import plot_peak_layers as plot_peak_layers
+from lens_rome.plotting.score_effect import plot_score_effect as plot_score_effect
+from lens_rome.plotting.scores_by_layer import plot_scores_by_layer as plot_scores_by_layer
 from lens_rome.plotting.segments import plot_segments as plot_segments
 from lens_rome.plotting.sequence import plot_sequence as plot_sequence
 from lens_rome.plotting.severed import plot_severed as plot_severed

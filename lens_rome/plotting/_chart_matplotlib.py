@@ -10,22 +10,30 @@ from lens_rome.plotting._labels import shorten, visible, wrap
 _MAX_MARKERS = 12
 _SHADE = "0.88"
 _LEGEND_CHARACTERS = 60
+_FURTHER_ROW = 3.0
+"""Inches of each row of panels below the first."""
 
 
 def draw_chart_matplotlib(chart: Chart) -> MplFigure:
     """The chart as a matplotlib figure."""
-    width = 1.2 + chart.panel_width * len(chart.panels)
+    width = 1.2 + chart.panel_width * chart.n_columns
     # A legend of many lines must not take its room from the axes.
-    figure = new_figure(width, 4.3 + 0.18 * max(0, _legend_rows(chart, width) - 2))
+    height = 4.3 + 0.18 * max(0, _legend_rows(chart, width) - 2) + _FURTHER_ROW * (chart.n_rows - 1)
+    figure = new_figure(width, height)
     heading = "\n".join(wrap(line, int(13 * width)) for line in (chart.title, *chart.notes))
     figure.suptitle(heading, fontsize=10, parse_math=False)
-    axes = figure.subplots(1, len(chart.panels), sharey=not chart.own_scales, squeeze=False)[0]
-    for axis, panel in zip(axes, chart.panels, strict=True):
+    grid = figure.subplots(chart.n_rows, chart.n_columns, sharey=not chart.own_scales, squeeze=False)
+    axes = list(grid.flat)
+    for spare in axes[len(chart.panels) :]:
+        spare.remove()
+    for index, panel in enumerate(chart.panels):
         for series in panel.series:
-            (_draw_bars if chart.bars else _draw_line)(axis, chart, series)
-        _dress(axis, chart, panel)
-    if not chart.own_scales:
-        axes[0].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
+            (_draw_bars if chart.bars else _draw_line)(axes[index], chart, series)
+        _dress(axes[index], chart, panel)
+        if chart.is_lowest(index):
+            axes[index].set_xlabel(chart.x_caption, fontsize=9, parse_math=False)
+        if not chart.own_scales and index % chart.n_columns == 0:
+            axes[index].set_ylabel("\n".join(chart.y_lines), fontsize=9, parse_math=False)
     if chart.has_legend:
         _add_legend(figure, chart, width)
     return figure
@@ -33,14 +41,16 @@ def draw_chart_matplotlib(chart: Chart) -> MplFigure:
 
 def _draw_line(axis: Any, chart: Chart, series: Series) -> None:
     style = chart.styles[series.name]
-    every = max(1, len(series.layers) // _MAX_MARKERS)
+    every = max(1, len(series.layers) // _MAX_MARKERS) if style.line else 1
     axis.fill_between(series.layers, series.low, series.high, color=style.colour, alpha=0.15, linewidth=0)
     axis.plot(series.layers, series.values, **_line_look(style), markevery=every)
 
 
 def _draw_bars(axis: Any, chart: Chart, series: Series) -> None:
     style, places = chart.styles[series.name], chart.bar_places(series)
-    axis.bar(places, series.values, chart.bar_width, label=visible(series.name), **_bar_look(style))
+    axis.bar(places, series.values, chart.bar_width, series.base, label=visible(series.name), **_bar_look(style))
+    for place, top, text in zip(places, series.bases + series.values, series.written, strict=False):
+        axis.text(place, top, text, fontsize=7, ha="center", va="bottom", parse_math=False)
     known = series.has_interval > 0
     axis.vlines(places[known], series.low[known], series.high[known], color="0.15", linewidth=1.0, zorder=3)
 
@@ -63,8 +73,10 @@ def _dress(axis: Any, chart: Chart, panel: ChartPanel) -> None:
         axis.set_xlim(*chart.x_range)
     title = wrap(panel.title, int(13.5 * chart.panel_width)) if panel.title else ""
     axis.set_title(title, fontsize=10, parse_math=False)
-    axis.set_xlabel(chart.x_caption, fontsize=9)
-    axis.set_xticks(panel.ticks)
+    if panel.tick_labels is None:
+        axis.set_xticks(panel.ticks)
+    else:
+        axis.set_xticks(panel.ticks, [visible(label) for label in panel.tick_labels], parse_math=False)
     if chart.counts:
         axis.yaxis.set_major_locator(import_library("matplotlib.ticker").MaxNLocator(integer=True, nbins="auto"))
     axis.tick_params(labelsize=8.5, labelleft=True)
@@ -78,6 +90,7 @@ def _line_look(style: Style) -> dict[str, Any]:
         "color": style.colour,
         "marker": style.marker,
         "linestyle": style.line,
+        "alpha": None if style.opacity == 1 else style.opacity,
         "linewidth": 1.6,
         "markersize": 4.5,
     }

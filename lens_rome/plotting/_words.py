@@ -1,6 +1,9 @@
 """Options that pictures of data frames share, for the overloads that tell which library's figure comes back."""
 
+from collections.abc import Sequence
 from typing import TypedDict
+
+from lens_rome.plotting._figure import Frame
 
 
 class Words(TypedDict, total=False):
@@ -30,3 +33,45 @@ class PeakWords(TypedDict, total=False):
     band: tuple[int, int] | None
     line: int | None
     n_layers: int | None
+
+
+class EffectWords(TypedDict, total=False):
+    """What a picture of the localization study's effects is drawn from, says and marks."""
+
+    by: str
+    measure: str
+    windows: Sequence[int] | None
+    edited: int | None
+    shade: tuple[int, int] | None
+    title: str | None
+
+
+class ScoreEffectWords(TypedDict, total=False):
+    """What `plot_score_effect` is drawn from and says."""
+
+    score: str
+    by: str
+    measure: str
+    window: int | None
+    layers: int | Sequence[int] | None
+    title: str | None
+
+
+class ExplainedWords(TypedDict, total=False):
+    """What `plot_explained` is drawn from and says."""
+
+    score: str
+    published: Frame | None
+    measure: str | None
+    window: int | None
+    predictor: str | None
+    subset: str | None
+    title: str | None
+
+
+class ScoreWords(TypedDict, total=False):
+    """What `plot_scores_by_layer` is drawn from and says."""
+
+    problem: str | None
+    names: str | Sequence[str] | None
+    title: str | None
