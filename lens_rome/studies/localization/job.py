@@ -45,6 +45,7 @@ class LocalizationJob:
 
     Args:
         layers: at which every method is put.
+        noise: of the traces, and of the problems that have some.
         essence: how essence texts are written; None for no essence score.
     """
 
@@ -53,6 +54,7 @@ class LocalizationJob:
     problems: Sequence[EditingProblem]
     methods: Sequence[Method]
     layers: Sequence[int]
+    noise: float
     moments: Moments = None
     essence: TextSettings | None = None
 
@@ -79,6 +81,13 @@ class LocalizationJob:
         """Rows that are computed together: about equal numbers of records, `TOGETHER` at most."""
         n = len(self.records)
         return math.ceil(n / math.ceil(n / TOGETHER))
+
+    @property
+    def contexts(self) -> dict[str, tuple[str, ...]]:
+        """The context prefixes that the edits of each method are made with, for methods that have some."""
+        found = {method.name: self._editor(method, self.problems[0], self.layers[0]) for method in self.methods}
+        told = {name: getattr(editor, "contexts", None) for name, editor in found.items()}
+        return {name: tuple(contexts) for name, contexts in told.items() if contexts is not None}
 
     @cached_property
     def cells(self) -> dict[str, Cell]:

@@ -1,7 +1,7 @@
 """`localization`: the whole study in a folder that survives an interruption, and the reading of it."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from lens_rome.studies.localization.effects import WINDOWS, read_effects, skippe
 from lens_rome.studies.localization.job import LocalizationJob
 from lens_rome.studies.localization.methods import Method
 from lens_rome.studies.localization.report import LocalizationReport
-from lens_rome.studies.localization.scoring import SCORES
+from lens_rome.studies.localization.scoring import SCORES, CellScores
 from lens_rome.surface import as_surface
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def localization(
         seed=seed,
     )  # fmt: skip
     run = open_study(out, job)
-    trace_study(out, job, noise=noise, windows=windows, samples=samples, shard=shard, progress=progress)
+    trace_study(out, job, windows=windows, samples=samples, shard=shard, progress=progress)
     worker = Worker.from_environment(os.environ, shard)
     execute(
         run,
@@ -113,7 +113,7 @@ def study_job(
     every = range(as_surface(model).n_layers) if layers is None else layers
     asked = editing_problems(noise) if problems is None else problems
     texts = TextSettings(seed=seed) if essence else None
-    return LocalizationJob(model, list(records), list(asked), list(methods), list(every), moments, texts)
+    return LocalizationJob(model, list(records), list(asked), list(methods), list(every), noise, moments, texts)
 
 
 def open_study(out: str | Path, job: LocalizationJob) -> Run:
@@ -133,7 +133,6 @@ def trace_study(
     out: str | Path,
     job: LocalizationJob,
     *,
-    noise: float,
     windows: Sequence[int] = WINDOWS,
     samples: int = 10,
     shard: str | None = None,
@@ -146,7 +145,7 @@ def trace_study(
         job.model,
         job.records,
         folder,
-        noise=noise,
+        noise=job.noise,
         windows=windows,
         samples=samples,
         prepend_bos=job.prepend_bos,
@@ -166,25 +165,31 @@ def load_localization(folder: str | Path, *, clipped: bool = True) -> Localizati
     """
     path = Path(folder)
     run = Run.read(path / _EDITS, RUN_KIND)
-    rows = run.rows()
-    failed = {name: {"missing": f"failed: {error}"} for name, error in run.errors.items()}
-    scores = _frame([*rows.values(), *(_named(name, row) for name, row in failed.items())], clipped)
-    left = run.manifest.n_ids - len(rows) - len(failed)
+    settings = dict(run.manifest.settings)
+    rows = [*run.rows().values(), *(_failed(name, error) for name, error in run.errors.items())]
+    left = run.manifest.n_ids - len(rows)
     effects = read_effects(path / _TRACES)
-    return LocalizationReport(scores, effects, dict(run.manifest.settings), left, skipped(path / _TRACES))
+    return LocalizationReport(
+        _frame(sorted(rows, key=_in_order(settings)), clipped), effects, settings, left, skipped(path / _TRACES)
+    )
 
 
-def _named(name: str, row: dict[str, str]) -> dict[str, Any]:
+def _failed(name: str, error: str) -> dict[str, Any]:
     """A row of a cell that failed, with what its id tells."""
     record, problem, method, layer = name.split("|")
-    return {"record": record, "problem": problem, "method": method, "layer": int(layer), **row}
+    told = {"record": record, "problem": problem, "method": method, "layer": int(layer)}
+    return {**told, "missing": f"failed: {error}"}
+
+
+def _in_order(settings: Mapping[str, Any]) -> Callable[[Mapping[str, Any]], tuple[int, int, int, str]]:
+    """Sorts rows by problem and method as the study has them, then by layer and record."""
+    problems, methods = list(settings["problems"]), list(settings["widths"])
+    return lambda row: (problems.index(row["problem"]), methods.index(row["method"]), row["layer"], row["record"])
 
 
 def _frame(rows: Sequence[dict[str, Any]], clipped: bool) -> "pd.DataFrame":
     """One row a cell: id, problem, method, layer, the scores, seconds, change, prob_before, prob_after, missing."""
     import pandas as pd
-
-    from lens_rome.studies.localization.scoring import CellScores
 
     columns = ("id", "problem", "method", "layer", *SCORES, "seconds", "change", "prob_before", "prob_after", "missing")
     found: list[dict[str, Any]] = []
@@ -198,8 +203,5 @@ def _frame(rows: Sequence[dict[str, Any]], clipped: bool) -> "pd.DataFrame":
         if row.get("probs"):
             told |= dict(zip(("prob_before", "prob_after"), row["probs"], strict=True))
         found.append(told)
-    frame = pd.DataFrame(found, columns=list(columns))
     numbers = [*SCORES, "seconds", "change", "prob_before", "prob_after"]
-    return frame.astype(dict.fromkeys(numbers, float)).sort_values(
-        ["problem", "method", "layer", "id"], kind="stable", ignore_index=True
-    )
+    return pd.DataFrame(found, columns=list(columns)).astype(dict.fromkeys(numbers, float))
