@@ -102,7 +102,7 @@ def localization(
         console().print(f"{len(job.records)} known facts, {len(job.ids)} edits.")
         run = open_study(out, job)
         trace_study(out, job, windows=traced, samples=samples, shard=shard)
-        # Workers on other devices might sample other contexts than this process, which has told its own to the manifest.
+        # Workers on other devices might sample other contexts than this process, whose own are in the manifest.
         engines.run(
             run,
             job.rows,

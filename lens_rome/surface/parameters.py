@@ -29,6 +29,9 @@ def live_parameter(model: Model, layer: int, name: str) -> tuple[Tensor, nn.Para
     where = f"{name} of layer {layer}" if layer != OUTSIDE else name
     if tensor is None:
         raise SurfaceError(f"the model has no live {where}: its {type(owner).__name__} has no such parameter.")
+    own = _own_leaf(owner, tensor) if layer != OUTSIDE else None
+    if own is not None:
+        return tensor, own
     holders = [leaf for leaf in model.parameters() if _holds(leaf, tensor)]
     if holders:
         return tensor, min(holders, key=torch.numel)
@@ -36,6 +39,14 @@ def live_parameter(model: Model, layer: int, name: str) -> tuple[Tensor, nn.Para
         f"the model has no live {where}: what it shows there is computed from other parameters or shared among heads, "
         "so that writing to it would change nothing."
     )
+
+
+def _own_leaf(owner: object, tensor: Tensor) -> nn.Parameter | None:
+    """The leaf of the tensor's own block that is no larger than it; None where there is none. Asking this first spares
+    a walk over the whole model, which costs more than a step of fine-tuning.
+    """
+    leaves = owner.parameters() if isinstance(owner, nn.Module) else iter(())
+    return next((leaf for leaf in leaves if leaf.numel() == tensor.numel() and _holds(leaf, tensor)), None)
 
 
 def _holds(leaf: Tensor, tensor: Tensor) -> bool:
