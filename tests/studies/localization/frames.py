@@ -48,7 +48,11 @@ def random_frames(
     traced = effects[(effects.measure == "tracing") & (effects.window == 5)].set_index(["id", "layer"])["effect"]
     scores = pd.DataFrame(
         score_row(
-            name, layer, rng.random() + 0.1 * layer + 0.3 * traced[name, layer] * layer, problem=problem, method=method
+            name,
+            layer,
+            rng.random() + 0.1 * layer + 0.3 * traced.get((name, layer), 0) * layer,
+            problem=problem,
+            method=method,
         )
         | {"paraphrase": rng.random(), "essence": rng.random()}
         for problem in problems

@@ -10,6 +10,8 @@ from lens_rome.studies.localization.correlations import CORRELATION_COLUMNS
 from tests.oracles.regression import pearson_by_hand
 from tests.studies.localization.frames import METHODS, of_values, random_frames
 
+FEW = "a correlation needs 3 records at least"
+
 
 @pytest.mark.parametrize(("measure", "window"), [("tracing", 5), ("zeroing", 1)])
 def test_correlations_equal_the_plain_sums(measure: str, window: int) -> None:
@@ -47,7 +49,7 @@ def test_what_cannot_be_computed_is_a_row_that_says_why() -> None:
     scores, effects = random_frames(0)
     options: dict[str, Any] = {"window": 5, "score_names": ("rewrite",), "predictors": ("effect",)}
     few = correlations(scores, effects, ids=["record 0", "record 1"], layers=(0, 5), **options)
-    reason = "a correlation needs 3 records at least, and 2 have both a score and an effect"
+    reason = f"{FEW}, and 2 have both a score and an effect"
     assert rows_of(few) == [(0, reason), (5, reason)] and list(few["n_facts"]) == [2, 2]
     flat = correlations(scores.assign(rewrite=0.1 + 0.2), effects, **options)
     assert {why for _, why in rows_of(flat)} == {"the score is the same for all records"}
@@ -55,3 +57,11 @@ def test_what_cannot_be_computed_is_a_row_that_says_why() -> None:
     assert {why for _, why in rows_of(still)} == {"the effect is the same for all records"}
     lost = correlations(scores.assign(rewrite=np.nan, missing="diverged"), effects, **options)
     assert all(why.endswith("0 have both a score and an effect: diverged") for _, why in rows_of(lost))
+
+
+def test_an_edited_layer_without_effects_such_as_the_embeddings_is_a_row_without_numbers() -> None:
+    scores, effects = random_frames(0, layers=(-1, 0, 5))
+    found = correlations(scores, effects, window=5, score_names=("rewrite",), predictors=("effect",))
+    assert list(found["layer"]) == [-1, 0, 5] and list(found["n_facts"]) == [0, 12, 12]
+    assert rows_of(found[:1]) == [(-1, f"{FEW}, and 0 have both a score and an effect")]
+    assert list(found["missing"][1:]) == ["", ""]

@@ -66,6 +66,14 @@ def test_a_score_that_the_paper_does_not_have_stands_alone_and_so_does_another_m
 def test_a_method_that_the_paper_does_not_have_gets_no_numbers_beside_it() -> None:
     other = localization_table(FOUND.replace({"method": {"FT-5": "EMMET"}})).splitlines()
     assert other[5].split()[-6:] == ["–"] * 6 and other[6].split()[-6] == "652"
+    assert "published" not in localization_table(FOUND.replace({"method": {"FT-5": "EMMET", "ROME": "PMET"}}))
+
+
+def test_rows_that_miss_numbers_for_the_same_reason_share_a_note() -> None:
+    frame = regressions(SCORES.assign(rewrite=0.5), EFFECTS, window=5, ids=SCORES["id"].unique()[:8])
+    lines = localization_table(frame).splitlines()
+    assert [line.split("[1]")[0].split()[-1] for line in lines[5:9]] == ["FT-5", "ROME"] * 2
+    assert lines[9:] == ["", "[1] the score is the same in all rows"]
 
 
 def test_small_p_values_are_bounds_and_zeros_have_no_sign() -> None:
