@@ -1,11 +1,12 @@
 """What the pictures of the localization study share: names of scores and effects, choosing rows, means with bands."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lens_rome.plotting._chart import Series, Style
+from lens_rome.plotting._chart import ChartPanel, Series, Style
 from lens_rome.plotting._figure import PlotError
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._labels import layer_ticks, visible
@@ -159,6 +160,14 @@ def mean_series(name: str, rows: Any, value: str) -> Series:
     mean = by_layer.mean().to_numpy(dtype=float)
     half = _Z * by_layer.std(ddof=1).to_numpy(dtype=float) / np.sqrt(by_layer.count().to_numpy(dtype=float))
     return Series(name, np.asarray(sorted(by_layer.groups), dtype=float), mean, mean - half, mean + half)
+
+
+def on_scale(panels: Sequence[ChartPanel], least: float, most: float) -> list[ChartPanel]:
+    """The panels on one scale that holds `least`, `most` and all values and bands, the same in both libraries."""
+    ends = np.concatenate([part for panel in panels for s in panel.series for part in (s.values, s.low, s.high)])
+    low, high = min(least, float(np.nanmin(ends))), max(most, float(np.nanmax(ends)))
+    margin = 0.03 * (high - low) or 0.03
+    return [replace(panel, y_range=(low - margin, high + margin)) for panel in panels]
 
 
 def counted(counts: Any) -> str:

@@ -15,6 +15,7 @@ from lens_rome.plotting._study import (
     effect_caption,
     effects_of,
     mean_series,
+    on_scale,
     titled,
     window_name,
 )
@@ -74,7 +75,7 @@ def plot_layer_effects(
     chart = Chart(
         titled(f"Mean effect of {deed(measure)}, by layer", title),
         [f"Bands: {BANDS}." + marks_note(shade, edited)],
-        panels,
+        on_scale(panels, 0.0, 0.0),
         {_NAME: Style(BLUE)},
         effect_caption(measure, by, "plot_layer_effects"),
         "effect",

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Unpack, overload
 
-import numpy as np
-
 from lens_rome.plotting._chart import Chart, ChartPanel, grid_columns
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
@@ -19,6 +17,7 @@ from lens_rome.plotting._study import (
     in_order,
     mean_series,
     method_styles,
+    on_scale,
     rows_with,
     ticks_of,
     titled,
@@ -88,7 +87,7 @@ def plot_scores_by_layer(
     chart = Chart(
         titled(f"Mean {shared}{of} by edited layer", title),
         _notes(rows, cells, problems, chosen),
-        [_on_scale(panel, panels) for panel in panels],
+        on_scale(panels, 0.0, 1.0),  # scores lie there by definition
         styles,
         f"mean {shared}",
         "mean score",
@@ -125,14 +124,6 @@ def _panel(rows: Any, problem: str, name: str, methods: list[str], ticks: list[i
         label += ", erasure form"
     counts = known.groupby(["method", "layer"])["id"].nunique()
     return ChartPanel(f"{label} ({counted(counts)})", [each for each in series if len(each.layers)], ticks)
-
-
-def _on_scale(panel: ChartPanel, panels: list[ChartPanel]) -> ChartPanel:
-    """The panel on a scale from 0 to 1, which scores have by definition, unless some mean or band lies beyond."""
-    ends = np.concatenate([np.concatenate([s.values, s.low, s.high]) for each in panels for s in each.series])
-    low, high = min(0.0, float(np.nanmin(ends))), max(1.0, float(np.nanmax(ends)))
-    margin = 0.03 * (high - low)
-    return ChartPanel(panel.title, panel.series, panel.ticks, y_range=(low - margin, high + margin))
 
 
 def _notes(rows: Any, cells: list[tuple[str, str]], problems: list[str], chosen: list[str]) -> list[str]:

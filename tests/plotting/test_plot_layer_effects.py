@@ -88,6 +88,18 @@ def test_titles_and_captions_say_what_was_measured(by: str, measure: str, headin
     assert plot_layer_effects(effects, measure=measure, windows=[1]).axes[0].get_xlabel() == "layer"
 
 
+@pytest.mark.parametrize(("shift", "low", "high"), [(0.4, 0.0, None), (-2.0, None, 0.0)])
+def test_scales_hold_0_and_every_band_in_both_libraries(shift: float, low: float | None, high: float | None) -> None:
+    effects = EFFECTS.assign(effect=EFFECTS["effect"] + shift)
+    figure, page = (plot_layer_effects(effects, backend=each) for each in ("matplotlib", "plotly"))  # pyright: ignore
+    (limits,) = {axis.get_ylim() for axis in figure.axes}
+    assert {axis.range for axis in page.select_yaxes()} == {limits}
+    margin = 0.03 / 1.06 * (limits[1] - limits[0])
+    band = np.concatenate([each.get_paths()[0].vertices[:, 1] for axis in figure.axes for each in axis.collections])
+    assert limits[0] + margin == pytest.approx(band.min() if low is None else low)
+    assert limits[1] - margin == pytest.approx(band.max() if high is None else high)
+
+
 def test_panels_of_four_windows_make_two_rows_on_one_scale() -> None:
     effects = made_up_layer_effects(8, 3, (1, 3, 5, 10))
     figure = plot_layer_effects(effects)
