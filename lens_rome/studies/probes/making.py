@@ -72,3 +72,9 @@ def _made(
     if not found:
         raise refused
     return found, tuple(missing)
+
+
+def made_by(edits: Mapping[str, Edit]) -> dict[str, Any]:
+    """Editor and settings of the edits, as a finding's settings tell them; None where an edit does not say."""
+    provenance = next(iter(edits.values())).provenance if edits else {}
+    return {"editor": provenance.get("editor"), "editor_settings": provenance.get("settings")}
