@@ -198,14 +198,12 @@ class _Ask:
             for which, target in case.objects.items()
         ]
         roles = {case.request.subject: "subject", **dict.fromkeys(case.competitors, "competitor")}
-        for template in templates:
-            for which in case.objects:
-                reverse: dict[str, Value] = {
-                    "prompt": case.asked(template, which),
-                    "direction": "reverse",
-                    "object": which,
-                }
-                rows += [{**reverse, "target": target, "role": role} for target, role in roles.items()]
+        rows += [
+            {"prompt": case.asked(each, which), "target": t, "direction": "reverse", "object": which, "role": role}
+            for each in templates
+            for which in case.objects
+            for t, role in roles.items()
+        ]
         return rows
 
     def _told(self, case: DirectionCase, targets: Sequence[dict[str, Value]]) -> dict[str, dict[str, Any]]:

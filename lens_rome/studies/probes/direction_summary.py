@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from lens_rome.studies.probes.asking import PHASES
 from lens_rome.studies.probes.finding import Value
 from lens_rome.studies.probes.intervals import bootstrap, ratio, wilson
@@ -58,9 +60,9 @@ def _shares(cases: list[list[Row]], seed: int) -> Iterator[dict[str, Value]]:
 def _of_texts(own: list[list[Row]], words: dict[str, str], seed: int) -> Iterator[dict[str, Value]]:
     counts = [[_total(rows, name) for name in ("then_new", "mentioned", "samples")] for rows in own]
     for measure, columns in (("mentions", (1, 2)), ("then new", (0, 1))):
-        pairs = [[row[column] for column in columns] for row in counts]
+        pairs = np.array([[row[column] for column in columns] for row in counts])
         # A case without a mention has nothing after it, and weighs nothing.
-        yield line(bootstrap(pairs, ratio, seed=seed), sum(pair[1] > 0 for pair in pairs), measure=measure, **words)
+        yield line(bootstrap(pairs, ratio, seed=seed), int((pairs[:, 1] > 0).sum()), measure=measure, **words)
 
 
 def _competitors(cases: list[list[Row]], phase: str, seed: int) -> Iterator[dict[str, Value]]:

@@ -67,10 +67,9 @@ def _made(
         try:
             (found[name],) = editor.edit_each(model, [request], moments=moments)
         except EditError as error:
+            if len(missing) == len(requests) - 1:
+                raise  # of the last one: all are refused
             missing.append(Missing(name, str(error)))
-            refused: Any = error
-    if not found:
-        raise refused
     return found, tuple(missing)
 
 

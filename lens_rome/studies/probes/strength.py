@@ -17,13 +17,13 @@ import numpy as np
 from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.errors import FactError
-from lens_rome.facts import EditRequest
+from lens_rome.facts import EditRequest, answer_tokens
 from lens_rome.studies.probes.asking import in_weights, phases, said
 from lens_rome.studies.probes.checks import by_name, check_case, check_counts, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Value
 from lens_rome.studies.probes.intervals import bootstrap, ratio
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
-from lens_rome.studies.probes.mass import first_token, mean_mass
+from lens_rome.studies.probes.mass import mean_mass
 from lens_rome.studies.probes.strength_summary import Hits, summary_of, verdict
 from lens_rome.studies.probes.texts import continuations, mentions
 from lens_rome.surface import AbstractSurface, as_surface
@@ -143,21 +143,33 @@ class _Ask:
             with in_weights(self.surface, each):
                 texts = self._texts(case.prompts) if each else self._shared(case.prompts)
                 for prompt in case.prompts:
-                    for role, target in (("new", case.request.target_new), ("old", case.request.target_true)):
-                        counts = [mentions(text, case.names[role]) for text in texts[prompt]]
-                        hits.setdefault((role, phase), []).extend(count > 0 for count in counts)
-                        row = {"case": case.name, "prompt": prompt, "phase": phase, "target": target, "role": role}
-                        rows.append({**row, **self._row(prompt, target, texts[prompt], counts)})
+                    counts = {
+                        role: [mentions(text, names) for text in texts[prompt]] for role, names in case.names.items()
+                    }
+                    for role, own in counts.items():
+                        hits.setdefault((role, phase), []).extend(count > 0 for count in own)
+                    rows += [
+                        {"case": case.name, "prompt": prompt, "phase": phase, **row}
+                        for row in self._rows(case, prompt, texts[prompt], counts)
+                    ]
         return rows, hits
 
-    def _row(self, prompt: str, target: str, texts: list[str], counts: list[int]) -> dict[str, Value]:
-        (answer,) = said(self.surface, [(prompt, target)], prepend_bos=self.prepend_bos)
-        token = first_token(self.surface, prompt, target, self.prepend_bos)
-        return {
-            "samples": len(texts), "mentioned": sum(count > 0 for count in counts), "mentions": fmean(counts),
-            "logprob": answer.logprob, "rank": answer.rank, "top": answer.top,
-            "mass": mean_mass(self.surface, prompt, texts, token, self.prepend_bos),
-        }  # fmt: skip
+    def _rows(
+        self, case: StrengthCase, prompt: str, texts: list[str], counts: dict[str, list[int]]
+    ) -> list[dict[str, Value]]:
+        targets = {"new": case.request.target_new, "old": case.request.target_true}
+        questions = [(prompt, target) for target in targets.values()]
+        answers = said(self.surface, questions, prepend_bos=self.prepend_bos)
+        tokens = [answer_tokens(self.surface, *question, self.prepend_bos)[0] for question in questions]
+        masses = mean_mass(self.surface, prompt, texts, tokens, self.prepend_bos)
+        return [
+            {
+                "target": targets[role], "role": role, "samples": len(texts),
+                "mentioned": sum(count > 0 for count in counts[role]), "mentions": fmean(counts[role]),
+                "logprob": answer.logprob, "rank": answer.rank, "top": answer.top, "mass": mass,
+            }
+            for role, answer, mass in zip(targets, answers, masses, strict=True)
+        ]  # fmt: skip
 
     def _shared(self, prompts: Sequence[str]) -> dict[str, list[str]]:
         self.unedited.update(self._texts([prompt for prompt in prompts if prompt not in self.unedited]))
