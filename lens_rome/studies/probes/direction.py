@@ -193,18 +193,18 @@ class _Ask:
     def _targets(self, case: DirectionCase, templates: Sequence[str]) -> list[dict[str, Value]]:
         """What is asked of both models, a row each."""
         prompt = case.request.prompt
-        rows: list[dict[str, Value]] = [
+        forward: list[dict[str, Value]] = [
             {"prompt": prompt, "target": target, "direction": "forward", "object": which, "role": "object"}
             for which, target in case.objects.items()
         ]
         roles = {case.request.subject: "subject", **dict.fromkeys(case.competitors, "competitor")}
-        rows += [
+        reverse: list[dict[str, Value]] = [
             {"prompt": case.asked(each, which), "target": t, "direction": "reverse", "object": which, "role": role}
             for each in templates
             for which in case.objects
             for t, role in roles.items()
         ]
-        return rows
+        return [*forward, *reverse]
 
     def _told(self, case: DirectionCase, targets: Sequence[dict[str, Value]]) -> dict[str, dict[str, Any]]:
         """Texts of the model as it is, by prompt."""
