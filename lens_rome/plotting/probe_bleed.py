@@ -44,7 +44,7 @@ def plot_bleed(finding: Any, *, title: str | None = None, backend: str = "matplo
     frame = checked_summary("plot_bleed", summary_of(finding), ("role", "distractor", "phase"))
     chart = Chart(
         "Answers about others, with the edited subject in the context" + (f": {visible(title)}" if title else ""),
-        [] if hasattr(finding, "columns") else _most_likely(rows_of(finding)),
+        [_bleed(frame), *([] if hasattr(finding, "columns") else _most_likely(rows_of(finding)))],
         [_panel(frame, *each) for each in _PANELS],
         _STYLES,
         "",
@@ -65,6 +65,15 @@ def _panel(frame: Any, title: str, measure: str, role: str, caption: str) -> Cha
         shown.append(series(name, [0, 1], rows["mean"], rows["low"], rows["high"]))
     y_range = (-0.03, 1.03) if measure == "most likely" else None
     return ChartPanel(title, shown, [0, 1], y_caption=caption, y_range=y_range, tick_labels=["before", "after"])
+
+
+def _bleed(frame: Any) -> str:
+    (row,) = lines_of(frame, measure="bleed", role="new").itertuples()
+    interval = f" [{row.low:+.3f}, {row.high:+.3f}]" if row.low == row.low else ""
+    return (
+        f"Bleed: by the edit the new object gains {row.mean:+.3f} nats{interval} more with the mention than without. "
+        "Bands: 95% intervals."
+    )
 
 
 def _most_likely(rows: Any) -> list[str]:

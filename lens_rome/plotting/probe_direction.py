@@ -36,14 +36,18 @@ def plot_direction(finding: Any, *, title: str | None = None, backend: str = "ma
         MissingLibraryError: the library is not installed.
     """
     frame = checked_summary("plot_direction", summary_of(finding), ("direction", "object", "phase"))
-    shown = []
+    shown, numbers = [], {way: list[str]() for way in _WAYS}
     for name, which in zip(_STYLES, ("new", "old"), strict=True):
         rows = lines_of(frame, measure="change", object=which).set_index("direction").loc[list(_WAYS)]
         shown.append(series(name, range(len(_WAYS)), rows["mean"], rows["low"], rows["high"]))
+        for way in _WAYS:
+            # A bar that cannot be seen is a result too.
+            numbers[way].append(f"{rows['mean'][way]:+.2f}")
+    labels = [f"{text}\n{' / '.join(numbers[way])} nats" for way, text in _WAYS.items()]
     chart = Chart(
         "Change by the edit, in its direction and in reverse" + (f": {visible(title)}" if title else ""),
         _notes(frame),
-        [ChartPanel("", shown, list(range(len(_WAYS))), tick_labels=list(_WAYS.values()))],
+        [ChartPanel("", shown, list(range(len(_WAYS))), tick_labels=labels)],
         _STYLES,
         "change of log-probability (nats)",
         "change",

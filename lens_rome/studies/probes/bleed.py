@@ -20,7 +20,7 @@ from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, wilson
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line, mean_of
-from lens_rome.studies.probes.texts import begins_with, greedy, tokens_for
+from lens_rome.studies.probes.texts import begins_with, greedy, mentions, tokens_for
 from lens_rome.surface import AbstractSurface, as_surface
 
 QUESTION = "Does the new object come up in other answers once the subject was mentioned?"
@@ -51,7 +51,7 @@ class BleedCase:
         check_texts(self.name, "answers", [answer for _, answer in self.questions])
         subject = self.request.subject
         for distractor in self.distractors:
-            if subject not in distractor:
+            if not mentions(distractor, [subject]):
                 raise FactError(
                     f"case {self.name!r}: the distractor {distractor!r} lacks the subject {subject!r}. Write it in."
                 )

@@ -83,6 +83,8 @@ def _several(
     """The cases of the first `n` facts in a random order that have some."""
     if isinstance(n, bool) or n < 1:
         raise FactError(f"n must be a whole number from 1, got {n!r}.")
+    if n > len(facts):
+        raise FactError(f"the world has {len(facts)} such facts, {n} were asked for. Ask for fewer.")
     shuffled = list(facts)
     random.Random(seed).shuffle(shuffled)
     found: list[tuple[Case, ...]] = []
@@ -96,7 +98,8 @@ def _several(
 
 
 def _name(request: EditRequest) -> str:
-    return f"{request.subject}: {request.relation.split('.')[-1]} {request.target_true} → {request.target_new}"
+    relation = request.relation.split(".")[-1].replace("_", " ")
+    return f"{request.subject}: {relation} {request.target_true} → {request.target_new}"
 
 
 def _direction_case(world: World, fact: Fact) -> DirectionCase | None:

@@ -59,9 +59,7 @@ class StrengthCase:
                     "Write it in, spelled as in the request."
                 )
         for names in self.names.values():
-            check_without(
-                self.name, "the neutral prompt", self.prompts, names, "Only the model may bring up an object."
-            )
+            check_without(self.name, "the neutral prompt", self.prompts, names, "Only the model may bring it up.")
 
     @property
     def names(self) -> dict[str, tuple[str, ...]]:

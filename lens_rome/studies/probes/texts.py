@@ -33,16 +33,8 @@ def continuations(
     encoded = [surface.encode(prompt, prepend_bos).ids[bos:] for prompt in prompts]
     shown = [plain_text(surface, row) for row in encoded]
     names = [f"{prompt}\x1f0" for prompt in prompts] if ids is None else list(ids)
-    found = [""] * len(prompts)
-    for length in dict.fromkeys(map(len, encoded)):
-        some = [index for index, row in enumerate(encoded) if len(row) == length]
-        texts = generate(
-            surface, [prompts[i] for i in some], length=length + tokens, top_k=top_k, seed=seed,
-            ids=[names[i] for i in some], prepend_bos=prepend_bos,
-        )  # fmt: skip
-        for index, text in zip(some, texts, strict=True):
-            found[index] = text[len(shown[index]) :]
-    return found
+    texts = generate(surface, prompts, tokens=tokens, top_k=top_k, seed=seed, ids=names, prepend_bos=prepend_bos)
+    return [text[len(start) :] for text, start in zip(texts, shown, strict=True)]
 
 
 def greedy(
