@@ -31,6 +31,7 @@ def generate(
     prompts: Sequence[str],
     *,
     length: int = 100,
+    tokens: int | None = None,
     top_k: int = 5,
     seed: int = 0,
     ids: Sequence[str] | None = None,
@@ -46,6 +47,7 @@ def generate(
     Args:
         length: tokens of a whole text, the prompt's included and BOS not; the model's context bounds it. A prompt that
             is longer stays as it is.
+        tokens: those written after each prompt, instead of `length`; the context bounds the whole.
         top_k: 1 for the most likely token always.
         ids: names of the texts' streams; None for the prompts themselves (equal ones are counted).
         hooks_for: hooks of edited models, a row each; none may look at positions, or every token takes a whole run.
@@ -57,21 +59,24 @@ def generate(
         SurfaceError: the model's output is not finite, or a prompt is longer than its context.
     """
     surface = model if isinstance(model, AbstractSurface) else as_surface(model)
-    rows = rows_within(surface, max(length, 1)) if rows is None else rows
-    if min(length, top_k, rows) < 1:
-        raise FactError(f"length, top_k and rows are whole numbers from 1, got {length}, {top_k} and {rows}.")
+    if tokens is not None and tokens < 1:
+        raise FactError(f"tokens is a whole number from 1, got {tokens}.")
     ids = _own_ids(prompts) if ids is None else ids
     if len(ids) != len(prompts):
         raise FactError(f"{len(ids)} ids for {len(prompts)} prompts; give each prompt its own, or leave ids out.")
     bos = int(surface.prepends_bos(prepend_bos))
     starts = [surface.encode(prompt, prepend_bos).ids for prompt in prompts]
-    end, writer, texts = min(length + bos, surface.n_ctx), Writer(surface), [""] * len(prompts)
+    whole = [length + bos if tokens is None else len(start) + tokens for start in starts]
+    rows = rows_within(surface, max([1, *whole])) if rows is None else rows
+    if min(length, top_k, rows) < 1:
+        raise FactError(f"length, top_k and rows are whole numbers from 1, got {length}, {top_k} and {rows}.")
+    ends, writer, texts = [min(end, surface.n_ctx) for end in whole], Writer(surface), [""] * len(prompts)
     for some in in_batches(starts, rows):
         hooks = [] if hooks_for is None else hooks_for(torch.tensor(some))
         streams = [stream(seed, ids[index]) for index in some]
         draw = _drawing(surface, streams, top_k)
         for index, row in zip(
-            some, writer.write([starts[i] for i in some], [end] * len(some), draw, hooks), strict=True
+            some, writer.write([starts[i] for i in some], [ends[i] for i in some], draw, hooks), strict=True
         ):
             texts[index] = plain_text(surface, row[bos:])
     return texts

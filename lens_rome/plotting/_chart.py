@@ -71,7 +71,7 @@ class ChartPanel:
     y_range: tuple[float, float] | None = None
     """Of the scale; None for as much as is needed."""
     tick_labels: Sequence[str] | None = None
-    """What stands at the ticks; None for their numbers."""
+    """What stands at the ticks, in a line or more each; None for their numbers."""
 
 
 @dataclass(frozen=True)

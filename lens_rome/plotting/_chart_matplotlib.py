@@ -5,7 +5,7 @@ from typing import Any
 
 from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
 from lens_rome.plotting._figure import ORANGE, MplFigure, import_library, new_figure
-from lens_rome.plotting._labels import shorten, visible, wrap
+from lens_rome.plotting._labels import shorten, visible, visible_lines, wrap
 
 _MAX_MARKERS = 12
 _SHADE = "0.88"
@@ -76,7 +76,7 @@ def _dress(axis: Any, chart: Chart, panel: ChartPanel) -> None:
     if panel.tick_labels is None:
         axis.set_xticks(panel.ticks)
     else:
-        axis.set_xticks(panel.ticks, [visible(label) for label in panel.tick_labels], parse_math=False)
+        axis.set_xticks(panel.ticks, [visible_lines(label) for label in panel.tick_labels], parse_math=False)
     if chart.counts:
         axis.yaxis.set_major_locator(import_library("matplotlib.ticker").MaxNLocator(integer=True, nbins="auto"))
     axis.tick_params(labelsize=8.5, labelleft=True)

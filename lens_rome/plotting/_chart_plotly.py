@@ -7,7 +7,7 @@ import numpy as np
 
 from lens_rome.plotting._chart import Chart, Series
 from lens_rome.plotting._figure import ORANGE, PlotlyFigure, import_library
-from lens_rome.plotting._labels import shorten, visible, wrap
+from lens_rome.plotting._labels import shorten, visible, visible_lines, wrap
 from lens_rome.plotting._plotly_text import LINE, heading_layout, heading_lines, safe
 
 _INCH = 100
@@ -124,7 +124,8 @@ def _dress(figure: Any, chart: Chart, index: int, place: dict[str, int]) -> None
         figure.update_yaxes(range=bounds, **place)
     figure.update_xaxes(tickmode="array", tickvals=list(panel.ticks), range=chart.x_range, **place)
     if panel.tick_labels is not None:
-        figure.update_xaxes(ticktext=[safe(visible(label)) for label in panel.tick_labels], **place)
+        labels = ["<br>".join(map(safe, visible_lines(label).split("\n"))) for label in panel.tick_labels]
+        figure.update_xaxes(ticktext=labels, **place)
     if chart.is_lowest(index):
         figure.update_xaxes(title_text="<br>".join(map(safe, _x_lines(chart))), **place)
 

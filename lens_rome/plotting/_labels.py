@@ -48,6 +48,11 @@ def visible(text: str) -> str:
     return shown
 
 
+def visible_lines(text: str) -> str:
+    """The same for a text whose line breaks are meant."""
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
 def layer_ticks(n_layers: int, first: int = 0) -> list[int]:
     """Layers to label, from `first` on: all of a small model, every fifth (as in the papers) or tenth of a large one.
 

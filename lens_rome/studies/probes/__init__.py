@@ -6,6 +6,14 @@ a `Finding`: a tidy table, its summary with intervals, and the one number that a
 Reference: the limitations of ROME as reported on LessWrong ("Some limitations of ROME"), made measurable.
 """
 
+from lens_rome.studies.probes.bleed import BleedCase as BleedCase
+from lens_rome.studies.probes.bleed import bleed as bleed
+from lens_rome.studies.probes.direction import DirectionCase as DirectionCase
+from lens_rome.studies.probes.direction import direction as direction
 from lens_rome.studies.probes.finding import Answer as Answer
 from lens_rome.studies.probes.finding import Finding as Finding
 from lens_rome.studies.probes.finding import Missing as Missing
+from lens_rome.studies.probes.hops import HopsCase as HopsCase
+from lens_rome.studies.probes.hops import hops as hops
+from lens_rome.studies.probes.strength import StrengthCase as StrengthCase
+from lens_rome.studies.probes.strength import strength as strength

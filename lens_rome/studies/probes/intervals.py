@@ -40,6 +40,16 @@ def bootstrap(
     return found, float(low), float(high)
 
 
+def ratio(pairs: Float[np.ndarray, "case 2"]) -> float:
+    """Mean of the first column over the mean of the second; NaN where that is 0.
+
+    >>> ratio(np.array([[1.0, 2.0], [0.0, 2.0]]))
+    0.25
+    """
+    above, below = np.mean(pairs, axis=0)
+    return float(above / below) if below != 0 else math.nan
+
+
 def wilson(successes: int, n: int) -> tuple[float, float, float]:
     """A share and its 95% interval by Wilson's formula, which stays within 0 and 1; NaN for n = 0.
 

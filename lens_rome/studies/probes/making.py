@@ -67,8 +67,13 @@ def _made(
         try:
             (found[name],) = editor.edit_each(model, [request], moments=moments)
         except EditError as error:
+            if len(missing) == len(requests) - 1:
+                raise  # of the last one: all are refused
             missing.append(Missing(name, str(error)))
-            refused: Any = error
-    if not found:
-        raise refused
     return found, tuple(missing)
+
+
+def made_by(edits: Mapping[str, Edit]) -> dict[str, Any]:
+    """Editor and settings of the edits, as a finding's settings tell them; None where an edit does not say."""
+    provenance = next(iter(edits.values())).provenance if edits else {}
+    return {"editor": provenance.get("editor"), "editor_settings": provenance.get("settings")}
