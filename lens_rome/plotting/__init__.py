@@ -15,8 +15,11 @@ from lens_rome.plotting.heads import plot_heads as plot_heads
 from lens_rome.plotting.layer_effects import plot_layer_effects as plot_layer_effects
 from lens_rome.plotting.peaks import plot_peak_layers as plot_peak_layers
 from lens_rome.plotting.probe_bleed import plot_bleed as plot_bleed
+from lens_rome.plotting.probe_concept import plot_concept as plot_concept
 from lens_rome.plotting.probe_direction import plot_direction as plot_direction
 from lens_rome.plotting.probe_hops import plot_hops as plot_hops
+from lens_rome.plotting.probe_layers import plot_layers as plot_layers
+from lens_rome.plotting.probe_prefixes import plot_prefixes as plot_prefixes
 from lens_rome.plotting.probe_strength import plot_strength as plot_strength
 from lens_rome.plotting.score_effect import plot_score_effect as plot_score_effect
 from lens_rome.plotting.scores_by_layer import plot_scores_by_layer as plot_scores_by_layer

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from lens_rome.plotting._labels import layer_ticks
+from lens_rome.plotting._labels import layer_ticks, visible
 
 COLOURS = {
     "resid": "Purples",
@@ -66,11 +66,22 @@ class Panel:
     first: int = 0
     """The layer of the leftmost column."""
     details: Sequence[Detail] = ()
+    names: Sequence[str] = ()
+    """Of the columns, where they are no layers."""
+    column: str = "layer"
+    """What a column is, in a word, where it has no name."""
 
     @property
     def ticks(self) -> list[int]:
-        """Layers to label."""
+        """Columns to label: all that have names."""
+        if self.names:
+            return list(range(self.first, self.first + len(self.names)))
         return layer_ticks(self.values.shape[1], self.first)
+
+    @property
+    def tick_labels(self) -> list[str]:
+        """What stands at the ticks."""
+        return [visible(name) for name in self.names] or [str(tick) for tick in self.ticks]
 
     @property
     def extend(self) -> str:

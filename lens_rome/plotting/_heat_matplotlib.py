@@ -10,6 +10,7 @@ from lens_rome.plotting._labels import shorten, wrap
 
 _NO_VALUE = "#b8b8b8"
 _TEXT, _SMALL = 9.0, 8.0
+_NAME_CHARACTERS = 18
 
 
 def draw_heat_matplotlib(picture: Picture) -> MplFigure:
@@ -23,7 +24,10 @@ def draw_heat_matplotlib(picture: Picture) -> MplFigure:
     width = n_panels * (panel_width + 0.75) + 0.7 + max(0.8, max(map(len, labels)) / 14)
     # The colour bar's label needs some height too.
     plot_height = max(row_height * n_rows, 1.5)
-    figure = new_figure(width, plot_height + 1.75 + 0.18 * len(picture.notes))
+    # Names of columns stand slanted below them.
+    longest = max((len(name) for panel in picture.panels for name in panel.names), default=0)
+    below = 0.055 * min(longest, _NAME_CHARACTERS)
+    figure = new_figure(width, plot_height + 1.75 + below + 0.18 * len(picture.notes))
     figure.suptitle(_heading(picture, width), fontsize=_TEXT, parse_math=False)
     axes = figure.subplots(1, n_panels, sharey=True, squeeze=False)[0]
     for axis, panel in zip(axes, picture.panels, strict=True):
@@ -44,9 +48,13 @@ def _draw_panel(figure: MplFigure, axis: Any, panel: Panel, width: float, height
     # Cells are vector graphics in PDF, and "face" edges hide the seams between them.
     mesh = axis.pcolormesh(masked, cmap=colours, vmin=scale.low, vmax=scale.high, edgecolors="face", linewidth=0.2)
     # A column's label stands in its middle.
-    axis.set_xticks(
-        [layer - panel.first + 0.5 for layer in panel.ticks], [str(layer) for layer in panel.ticks], fontsize=_SMALL
-    )
+    places = [layer - panel.first + 0.5 for layer in panel.ticks]
+    if panel.names:
+        labels = [shorten(name, _NAME_CHARACTERS) for name in panel.tick_labels]
+        slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor", "parse_math": False}
+        axis.set_xticks(places, labels, fontsize=_SMALL, **slanted)
+    else:
+        axis.set_xticks(places, panel.tick_labels, fontsize=_SMALL)
     axis.set_xlabel(panel.caption, fontsize=_TEXT)
     title = "\n".join(wrap(line, int(15 * width)) for line in panel.title.split("\n"))
     axis.set_title(title, fontsize=_TEXT, parse_math=False)

@@ -28,7 +28,8 @@ def draw_heat_plotly(picture: Picture) -> PlotlyFigure:
     titles = [_broken(panel.title, panel_width) for panel in picture.panels]
     top = LINE * (len(heading) + 1) + LINE * max(title.count("<br>") + 1 for title in titles) + 8
     plot_height = max(_ROW * len(labels), 160)
-    height = top + plot_height + _BOTTOM
+    bottom = _BOTTOM + 4 * max((min(len(name), 24) for panel in picture.panels for name in panel.names), default=0)
+    height = top + plot_height + bottom
     figure: Any = import_library("plotly.subplots").make_subplots(
         rows=1,
         cols=n_panels,
@@ -48,7 +49,7 @@ def draw_heat_plotly(picture: Picture) -> PlotlyFigure:
     )  # fmt: skip
     figure.update_layout(
         title=heading_layout(heading, height),
-        width=width, height=height, margin={"l": left, "r": _BETWEEN, "t": top, "b": _BOTTOM},
+        width=width, height=height, margin={"l": left, "r": _BETWEEN, "t": top, "b": bottom},
         plot_bgcolor=_NO_VALUE,
     )  # fmt: skip
     return figure
@@ -61,21 +62,28 @@ def _add_panel(figure: Any, picture: Picture, panel: Panel, column: int, bar: di
         z=panel.values, x=[panel.first + i for i in range(n_layers)], y=list(range(n_rows)),
         zmin=panel.scale.low, zmax=panel.scale.high, colorscale=panel.scale.colours,
         customdata=np.stack(details, axis=-1) if details else None,
-        text=[[safe(row)] * n_layers for row in picture.rows], hovertemplate=_hover(panel),
+        text=[_cell_texts(safe(row), panel) for row in picture.rows], hovertemplate=_hover(panel),
         # Gaps show the grey behind them, and nothing is claimed about them.
         hoverongaps=False,
         colorbar={**bar, "thickness": 12, "xanchor": "left", "xpad": 6, "outlinewidth": 0},
         row=1, col=column,
     )  # fmt: skip
     figure.update_xaxes(
-        title_text=panel.caption, tickmode="array", tickvals=panel.ticks, showgrid=False, zeroline=False,
+        title_text=panel.caption, tickmode="array", tickvals=panel.ticks,
+        ticktext=[safe(shorten(label, 24)) for label in panel.tick_labels], tickangle=-40 if panel.names else None,
+        showgrid=False, zeroline=False,
         row=1, col=column,
     )  # fmt: skip
 
 
+def _cell_texts(row: str, panel: Panel) -> list[str]:
+    """What each cell of a row is called: by its row, and its column where that has a name."""
+    return [f"{row}, {safe(name)}" for name in panel.names] or [row] * panel.values.shape[1]
+
+
 def _hover(panel: Panel) -> str:
     # Only our own words and places go into the template: an answer with a "%{" in it would be read as a place.
-    lines = ["%{text}, layer %{x}", f"{panel.short} = %{{z:.4f}}"]
+    lines = ["%{text}" if panel.names else f"%{{text}}, {panel.column} %{{x}}", f"{panel.short} = %{{z:.4f}}"]
     lines += [f"{d.name} %{{customdata[{index}]:{d.form}}}" for index, d in enumerate(panel.details)]
     return "<br>".join(lines) + "<extra></extra>"
 

@@ -1,0 +1,212 @@
+"""P3: does an edit of one subject reach the concept, or only the subject's own tokens?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lens_rome._typing import Model, Tensor
+from lens_rome.editing import Edit, compute_key
+from lens_rome.errors import EditError, FactError
+from lens_rome.facts import EditRequest, Fact
+from lens_rome.studies.probes.asking import Said, said
+from lens_rome.studies.probes.concept_numbers import answer_of, related_changes, summary_of
+from lens_rome.studies.probes.finding import Finding, Missing, Value
+from lens_rome.studies.probes.making import Edits, Moments, edits_of
+from lens_rome.surface import AbstractSurface, as_surface, check_layer
+
+QUESTION = "Does an edit of one name reach what is related to it?"
+ROLES = ("true", "new")
+
+
+@dataclass(frozen=True)
+class RelatedSubject:
+    """One of several related subjects: it is edited by itself, and asked for under the edit of every other one.
+
+    Raises:
+        FactError: no old object, or a template without exactly one `{}`.
+    """
+
+    name: str
+    """What tables call it; the names differ from each other."""
+    request: EditRequest
+    """From the old object to the new one; both are the same for all subjects of a group."""
+    templates: tuple[str, ...] = ()
+    """Wordings of the test, `{}` for the subject; empty for that of the request. As many for each of a group."""
+    group: str = ""
+    """Only subjects of one group are asked for under each other's edits."""
+
+    def __post_init__(self) -> None:
+        if not self.request.target_true:
+            raise FactError(f"{self.name!r} has no old object (target_true), whose change is measured. Give one.")
+        for template in self.templates:
+            Fact(self.request.subject, template, self.request.target_new)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The tests with the subject filled in."""
+        request = self.request
+        wordings = self.templates or (request.template,)
+        return tuple(Fact(request.subject, wording, request.target_new).prompt for wording in wordings)
+
+    @property
+    def objects(self) -> tuple[str, str]:
+        """The old and the new one."""
+        return self.request.target_true, self.request.target_new
+
+
+def concept(
+    model: Model,
+    edits: Edits,
+    cases: Sequence[RelatedSubject],
+    *,
+    moments: Moments = None,
+    layer: int | None = None,
+    prepend_bos: bool | None = None,
+    seed: int = 0,
+) -> Finding:
+    """Edit each of several related subjects, and ask for all of them under each edit.
+
+    With A the change of the old object's log-probability, B that of the new one's and C = log p(new) - log p(old) after
+    the edit, all in nats, rows edited and columns tested: the answer is the leak ratio, the mean of B - A over subjects
+    that were not edited, over that of the edited ones. 0: the edit is of the name; 1: of all that is related to it. Its
+    interval is a bootstrap over the edited subjects.
+
+    `rows` have beside the common columns `tested`, `group`, `template` (index of the test), `role` (`"true"` or
+    `"new"`), `logprob` (joint, nats), `rank` (of the target's first token), `top` and `key_cosine` (of the keys of
+    the edited and the tested subject at `layer`, unedited model). `related_changes` makes the matrices of them.
+
+    Args:
+        edits: an editor, or an edit for each case by its name.
+        moments: for an editor.
+        layer: where keys are compared; None for the last block that the edits change.
+        prepend_bos: None for the setting that the edits were made with.
+        seed: of the bootstrap.
+
+    Raises:
+        EditError: fewer than two subjects in a group, two of one name, or a group that does not share objects or the
+            number of tests.  SurfaceError: no such layer.
+        FactError: a target without tokens of its own after a prompt.
+    """
+    groups = _grouped(cases)
+    surface = as_surface(model)
+    made, missing = edits_of(model, edits, {case.name: case.request for case in cases}, moments)
+    first = next(iter(made.values())).provenance
+    bos = first.get("prepend_bos") if prepend_bos is None else prepend_bos
+    where = _layer(made.values(), layer)
+    if where is not None:
+        check_layer(surface, where)
+    lookup = str(first.get("settings", {}).get("lookup", "subject_last"))
+    rows: list[dict[str, Value]] = []
+    for group in groups.values():
+        keys = None if where is None else _unit_keys(model, group, where, lookup, bos)
+        rows += _group_rows(surface, group, made, keys, bos)
+    changes = related_changes(rows)
+    settings = {
+        "model": surface.model_name,
+        "editor": first.get("editor", "unknown"),
+        "editor_settings": first.get("settings", {}),
+        "prepend_bos": surface.prepends_bos(bos),
+        "layer": where,
+        "lookup": lookup,
+        "seed": seed,
+        "templates": {case.name: list(case.templates or (case.request.template,)) for case in cases},
+        "requests": {case.name: str(case.request) for case in cases},
+    }
+    answer, summary = answer_of(changes, seed), summary_of(changes, seed)
+    return Finding("concept", QUESTION, answer, tuple(rows), summary, _refused(missing), settings)
+
+
+def _refused(missing: Sequence[Missing]) -> tuple[Missing, ...]:
+    return tuple(Missing(each.case, f"{each.reason} It is asked for under the other edits.") for each in missing)
+
+
+def _grouped(cases: Sequence[RelatedSubject]) -> dict[str, list[RelatedSubject]]:
+    """Subjects by group.
+
+    Raises:
+        EditError: see `concept`.
+    """
+    names = [case.name for case in cases]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EditError(f"two of the subjects are called {twice!r}. Give each its own name.")
+    groups: dict[str, list[RelatedSubject]] = {}
+    for case in cases:
+        groups.setdefault(case.group, []).append(case)
+    for name, members in groups.items() or {"": []}.items():
+        told = f"the group {name!r}" if name else "the probe"
+        if len(members) < 2:
+            raise EditError(
+                f"{told} has {len(members)} subjects; to see what leaks it needs at least two related ones."
+            )
+        first = members[0]
+        for case in members[1:]:
+            if case.objects != first.objects:
+                raise EditError(
+                    f"{first.name!r} is edited from {' to '.join(first.objects)}, {case.name!r} from "
+                    f"{' to '.join(case.objects)}. Subjects of one group share both; give others a group of their own."
+                )
+            if len(case.prompts) != len(first.prompts):
+                raise EditError(
+                    f"{first.name!r} has {len(first.prompts)} test templates and {case.name!r} {len(case.prompts)}. "
+                    "Give all of a group as many, in the same order."
+                )
+    return groups
+
+
+def _layer(edits: Any, layer: int | None) -> int | None:
+    """The last block that the edits change, or the one that was asked for."""
+    changed = [place for edit in edits for place, _ in edit.deltas if place >= 0]
+    return layer if layer is not None else max(changed, default=None)
+
+
+def _unit_keys(model: Model, group: Sequence[RelatedSubject], layer: int, lookup: str, bos: bool | None) -> Tensor:
+    """The key of each subject after its bare prompt, of length 1; float64."""
+    found = [compute_key(model, case.request, layer, lookup=lookup, prepend_bos=bos) for case in group]
+    keys = torch.stack(found).cpu().double()
+    return keys / keys.norm(dim=1, keepdim=True)
+
+
+def _group_rows(
+    surface: AbstractSurface,
+    group: Sequence[RelatedSubject],
+    edits: Mapping[str, Edit],
+    keys: Tensor | None,
+    bos: bool | None,
+) -> Iterator[dict[str, Value]]:
+    asked = list(_questions(group))
+    questions = [(prompt, target) for _, _, prompt, _, target in asked]
+    before = said(surface, questions, prepend_bos=bos)
+    for index, case in enumerate(group):
+        if case.name not in edits:
+            continue
+        after = said(surface, questions, edits[case.name], prepend_bos=bos)
+        for phase, told in (("before", before), ("after", after)):
+            for (tested, template, prompt, role, target), one in zip(asked, told, strict=True):
+                cosine = float("nan") if keys is None else float(keys[index] @ keys[tested])
+                yield {
+                    "case": case.name,
+                    "tested": group[tested].name,
+                    "group": case.group,
+                    "prompt": prompt,
+                    "template": template,
+                    "phase": phase,
+                    "target": target,
+                    "role": role,
+                    **_told(one),
+                    "key_cosine": cosine,
+                }
+
+
+def _questions(group: Sequence[RelatedSubject]) -> Iterator[tuple[int, int, str, str, str]]:
+    """Index of the tested subject and of the template, prompt, role and target."""
+    for index, case in enumerate(group):
+        for template, prompt in enumerate(case.prompts):
+            for role, target in zip(ROLES, case.objects, strict=True):
+                yield index, template, prompt, role, target
+
+
+def _told(one: Said) -> dict[str, Value]:
+    return {"logprob": one.logprob, "rank": one.rank, "top": one.top}
