@@ -8,12 +8,13 @@ import torch
 
 from lens_rome._typing import Model, Tensor
 from lens_rome.editing import Edit, compute_key
-from lens_rome.errors import EditError, FactError
+from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.studies.probes.asking import Said, said
+from lens_rome.studies.probes.checks import by_name, check_case
 from lens_rome.studies.probes.concept_numbers import answer_of, related_changes, summary_of
 from lens_rome.studies.probes.finding import Finding, Missing, Value
-from lens_rome.studies.probes.making import Edits, Moments, edits_of
+from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 
 QUESTION = "Does an edit of one name reach what is related to it?"
@@ -25,7 +26,7 @@ class RelatedSubject:
     """One of several related subjects: it is edited by itself, and asked for under the edit of every other one.
 
     Raises:
-        FactError: no old object, or a template without exactly one `{}`.
+        FactError: no name, no old object, or a template without exactly one `{}`.
     """
 
     name: str
@@ -38,8 +39,7 @@ class RelatedSubject:
     """Only subjects of one group are asked for under each other's edits."""
 
     def __post_init__(self) -> None:
-        if not self.request.target_true:
-            raise FactError(f"{self.name!r} has no old object (target_true), whose change is measured. Give one.")
+        check_case(self.name, self.request)
         for template in self.templates:
             Fact(self.request.subject, template, self.request.target_new)
 
@@ -85,9 +85,9 @@ def concept(
         seed: of the bootstrap.
 
     Raises:
-        EditError: fewer than two subjects in a group, two of one name, or a group that does not share objects or the
-            number of tests.  SurfaceError: no such layer.
-        FactError: a target without tokens of its own after a prompt.
+        FactError: fewer than two subjects in a group, two of one name, a group that does not share objects or the
+            number of tests, or a target without tokens of its own after a prompt.
+        EditError: an editor that refuses all.  SurfaceError: no such layer.
     """
     groups = _grouped(cases)
     surface = as_surface(model)
@@ -105,8 +105,7 @@ def concept(
     changes = related_changes(rows)
     settings = {
         "model": surface.model_name,
-        "editor": first.get("editor", "unknown"),
-        "editor_settings": first.get("settings", {}),
+        **made_by(made),
         "prepend_bos": surface.prepends_bos(bos),
         "layer": where,
         "lookup": lookup,
@@ -126,30 +125,26 @@ def _grouped(cases: Sequence[RelatedSubject]) -> dict[str, list[RelatedSubject]]
     """Subjects by group.
 
     Raises:
-        EditError: see `concept`.
+        FactError: see `concept`.
     """
-    names = [case.name for case in cases]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise EditError(f"two of the subjects are called {twice!r}. Give each its own name.")
     groups: dict[str, list[RelatedSubject]] = {}
-    for case in cases:
+    for case in by_name(cases, RelatedSubject).values():
         groups.setdefault(case.group, []).append(case)
-    for name, members in groups.items() or {"": []}.items():
+    for name, members in groups.items():
         told = f"the group {name!r}" if name else "the probe"
         if len(members) < 2:
-            raise EditError(
+            raise FactError(
                 f"{told} has {len(members)} subjects; to see what leaks it needs at least two related ones."
             )
         first = members[0]
         for case in members[1:]:
             if case.objects != first.objects:
-                raise EditError(
+                raise FactError(
                     f"{first.name!r} is edited from {' to '.join(first.objects)}, {case.name!r} from "
                     f"{' to '.join(case.objects)}. Subjects of one group share both; give others a group of their own."
                 )
             if len(case.prompts) != len(first.prompts):
-                raise EditError(
+                raise FactError(
                     f"{first.name!r} has {len(first.prompts)} test templates and {case.name!r} {len(case.prompts)}. "
                     "Give all of a group as many, in the same order."
                 )

@@ -53,13 +53,14 @@ def related_changes(rows: Sequence[Mapping[str, Value]]) -> RelatedChanges:
         raise EditError("these are no rows of the probe `concept`. Give Finding.rows of one.")
     names = tuple(dict.fromkeys(str(row["tested"]) for row in rows))
     place = {name: index for index, name in enumerate(names)}
-    templates = 1 + max(int(row["template"]) for row in rows)  # pyright: ignore[reportArgumentType]
+    templates = 1 + max(int(row["template"] or 0) for row in rows)
     shape = (len(names), len(names), templates)
     told = {(phase, role): np.full(shape, np.nan) for phase in ("before", "after") for role in ("true", "new")}
     cosine = np.full(shape[:2], np.nan)
     for row in rows:
         edited, tested = place[str(row["case"])], place[str(row["tested"])]
-        told[str(row["phase"]), str(row["role"])][edited, tested, row["template"]] = row["logprob"]
+        table = told[str(row["phase"]), str(row["role"])]
+        table[edited, tested, int(row["template"] or 0)] = float(row["logprob"] or 0.0)
         cosine[edited, tested] = row["key_cosine"]
     true, new = (told["after", role] - told["before", role] for role in ("true", "new"))
     before, after = (told[phase, "new"] - told[phase, "true"] for phase in ("before", "after"))

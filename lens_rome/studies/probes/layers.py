@@ -12,6 +12,7 @@ from lens_rome.evaluation import METRICS as METRICS_OF
 from lens_rome.evaluation import EvalReport, TextSettings, compare, evaluate
 from lens_rome.evaluation.texts import ReferenceTexts
 from lens_rome.facts import EvalRecord
+from lens_rome.moments import SecondMoments
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.making import Editor, Moments
 from lens_rome.surface import as_surface, check_layer
@@ -86,7 +87,7 @@ def layers(
             and token that makes one.
         cases: records with paraphrases and neighbours.
         moments: second moments of all the layers.
-        layers: None for all.
+        layers: None for all, or for those that `moments` holds.
         tokens: of `"subject_first"`, `"subject_last"`, `"subject_first_after_last"`, `"last"`; None for all four, or
             for the editor's own way where it looks nothing up.
         metrics: names of `lens_rome.evaluation.METRICS`; `"GE"` and `"RS"` need generation prompts, and `references`.
@@ -100,7 +101,8 @@ def layers(
         MomentError: no moments of a layer.
     """
     surface = as_surface(model)
-    where = range(surface.n_layers) if layers is None else tuple(dict.fromkeys(layers))
+    held = moments if isinstance(moments, SecondMoments) else range(surface.n_layers)
+    where = tuple(dict.fromkeys(held if layers is None else layers))
     if not where or not cases:
         raise EditError(f"{len(cases)} records and {len(where)} layers; the probe needs one of each at least.")
     for layer in where:
@@ -154,19 +156,21 @@ def _editor_at(editor: Any, tokens: Sequence[str] | None) -> tuple[EditorAt, tup
     if not chosen or strange:
         known = ", ".join(LOOKUPS) if looks_up else f"none, for {_told(editor)} looks nothing up"
         raise EditError(f"unknown tokens {', '.join(map(repr, strange)) or '(none given)'}; there are {known}.")
+    settings: Any = editor
     if not is_settings:
         if not callable(editor) or isinstance(editor, type):
             raise EditError(f"the probe takes an editor or a function of layer and token, got {editor!r:.80}.")
-        return editor, chosen
+        return settings, chosen
     if "layer" not in names and len(getattr(editor, "layers", ())) != 1:
         raise EditError(
             f"{_told(editor)} has not one layer to replace. Give a function of layer and token that makes the editor, "
             "such as lambda layer, token: MEMIT((layer,), lookup=token)."
         )
 
-    def at(layer: int, token: str) -> Any:
+    def at(layer: int, token: str) -> Editor:
         place: dict[str, Any] = {"layer": layer} if "layer" in names else {"layers": (layer,)}
-        return replace(editor, **place, **({"lookup": token} if looks_up else {}))
+        made: Any = replace(settings, **place, **({"lookup": token} if looks_up else {}))
+        return made
 
     return at, chosen
 

@@ -2,7 +2,7 @@
 
 from lens_rome.atlas import World
 from lens_rome.atlas.source import with_article
-from lens_rome.errors import EditError
+from lens_rome.errors import FactError
 from lens_rome.facts import Fact
 from lens_rome.studies.probes.concept import RelatedSubject
 
@@ -17,11 +17,11 @@ def atlas_related(
     """The first `n` subjects with one object, each to be given another; asked in `tests` phrasings.
 
     Raises:
-        EditError: fewer than two such subjects.
+        FactError: fewer than two such subjects.
     """
     names = world.subjects_with(relation, answer)[: max(n, 2)]
     if len(names) < 2:
-        raise EditError(
+        raise FactError(
             f"the world has {len(names)} subjects whose {relation!r} is {answer!r}, and two are needed. Choose another "
             "relation or object; `world.relations` lists the relations."
         )
