@@ -2,8 +2,6 @@
 
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +14,7 @@ from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.evaluate_task import PROBLEMS, EvaluateTask, problem_of
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_names
 from lens_rome.cli.reporting import CommandError, console, reporting
-from lens_rome.cli.show_evaluation import show_progress, show_report, summed_up
+from lens_rome.cli.show_evaluation import one_of_each_kind, show_progress, show_report
 from lens_rome.editing.presets import EDITORS
 from lens_rome.evaluation import EvalReport, TextSettings, UnfinishedRunWarning, load_run
 from lens_rome.evaluation.before import check_before
@@ -146,7 +144,7 @@ def evaluate(
         problem_of(problem, noise),
     )
     name = label or task.label
-    with _one_of_each_kind():
+    with one_of_each_kind():
         job = task.evaluation("cpu" if engine is Engine.ray else device)
         if plain is not None:  # Now, and not when all is computed.
             check_before(plain, job.settings(chunk), [record.case_id for record in job.records])
@@ -211,17 +209,3 @@ def _into_folder(
         warnings.simplefilter("ignore", UnfinishedRunWarning)  # It has been said already.
         report = load_run(out, label=label)
     _show(report, job, plain)
-
-
-@contextmanager
-def _one_of_each_kind() -> Iterator[None]:
-    """Warnings of records: the first of each kind, with the number of the others."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        finally:
-            told = [(each.category, str(each.message)) for each in caught]
-    kinds = dict.fromkeys(kind for kind, _ in told)
-    for kind, message in zip(kinds, summed_up(told), strict=True):
-        warnings.warn(message, kind, stacklevel=2)

@@ -1,6 +1,8 @@
 """What `lens-rome evaluate` prints."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import fmean
 
@@ -57,3 +59,17 @@ def summed_up(messages: Sequence[tuple[type[Warning], str]]) -> list[str]:
         found[0] if len(found) == 1 else f"{found[0]} ({len(found) - 1} more warnings of this kind.)"
         for found in kinds.values()
     ]
+
+
+@contextmanager
+def one_of_each_kind() -> Iterator[None]:
+    """Warnings of records or cases: the first of each kind, with the number of the others."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            told = [(each.category, str(each.message)) for each in caught]
+    kinds = dict.fromkeys(kind for kind, _ in told)
+    for kind, message in zip(kinds, summed_up(told), strict=True):
+        warnings.warn(message, kind, stacklevel=2)

@@ -73,7 +73,7 @@ def plot_layers(
     The dotted black line is the unedited model, where the frame has it.
 
     Args:
-        finding: of the probe `layers`, or a frame of its summary: `layer`, `token`, `metric`, `mean`, `low`, `high`.
+        finding: of the probe `layers`, or a frame of its summary: `layer`, `token`, `measure`, `mean`, `low`, `high`.
         metrics: which to draw; those without rows are left out.
         title: what was edited, e.g. `"20 records of the atlas"`; put after the statement of what is shown.
         backend: `"matplotlib"` or `"plotly"`.
@@ -86,10 +86,10 @@ def plot_layers(
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 5.
     """
     frame = finding.to_summary_dataframe() if hasattr(finding, "to_summary_dataframe") else finding
-    names, numbers = ("token", "metric"), ("layer", "mean", "low", "high")
+    names, numbers = ("token", "measure"), ("layer", "mean", "low", "high")
     frame = frame.astype({"layer": float}) if "layer" in frame.columns else frame
-    check_frame(frame, Needs("plot_layers", names, numbers, ("token", "metric", "layer"), "mean"))
-    shown = [name for name in metrics if name in set(frame["metric"])]
+    check_frame(frame, Needs("plot_layers", names, numbers, ("token", "measure", "layer"), "mean"))
+    shown = [name for name in metrics if name in set(frame["measure"])]
     edited = frame[frame["token"] != UNEDITED].dropna(subset=["layer"])
     if not shown or edited.empty:
         raise PlotError(f"there are no rows of edits for the metrics {', '.join(metrics)}. Choose others by metrics=.")
@@ -109,7 +109,7 @@ def plot_layers(
 
 def _panel(metric: str, edited: Any, plain: Any, tokens: list[str]) -> ChartPanel:
     layers = sorted(set(edited["layer"].astype(int)))
-    rows = edited[edited["metric"] == metric]
+    rows = edited[edited["measure"] == metric]
     series = []
     for token in tokens:
         own = rows[rows["token"] == token].sort_values("layer")
@@ -118,7 +118,7 @@ def _panel(metric: str, edited: Any, plain: Any, tokens: list[str]) -> ChartPane
             if metric in _SHARES:
                 low, high = np.clip(low, 0, 1), np.clip(high, 0, 1)
             series.append(Series(_word(token), layer, mean, low, high))
-    flat = plain[plain["metric"] == metric]["mean"].to_numpy(dtype=float)
+    flat = plain[plain["measure"] == metric]["mean"].to_numpy(dtype=float)
     if len(flat):
         ends, none = np.array([layers[0], layers[-1]], dtype=float), np.full(2, np.nan)
         series.append(Series(UNEDITED, ends, np.repeat(flat[:1], 2), none, none))

@@ -85,26 +85,28 @@ def _reading(value: float, pairs: Float[np.ndarray, "edited two"]) -> str:
 
 
 def summary_of(changes: RelatedChanges, seed: int) -> tuple[dict[str, Value], ...]:
-    """Each number with its interval, `over` what it is drawn, and how many of those (`n`)."""
+    """Each measure `of` the old object's change ("true"), the new one's ("new"), their difference ("shift") or the
+    margin after the edit, with its interval, what that is drawn `over`, and how many of those (`n`).
+    """
     rows: list[dict[str, Value]] = []
 
-    def add(number: str, measure: str, template: str, found: tuple[float, float, float], n: int, over: str) -> None:
+    def add(measure: str, of: str, template: str, found: tuple[float, float, float], n: int, over: str) -> None:
         mean, low, high = found
-        told: dict[str, Value] = {"number": number, "measure": measure, "template": template}
+        told: dict[str, Value] = {"measure": measure, "of": of, "template": template}
         rows.append({**told, "mean": mean, "low": low, "high": high, "n": n, "over": over})
 
     tests = changes.shift.shape[2]
-    measures = {"true": changes.true, "new": changes.new, "shift": changes.shift, "margin": changes.margin}
-    for measure, values in measures.items():
+    changed = {"true": changes.true, "new": changes.new, "shift": changes.shift, "margin": changes.margin}
+    for name, values in changed.items():
         for template in ("all", *(range(tests) if tests > 1 else ())):
             pairs = _own_and_other(values.mean(axis=2) if template == "all" else values[:, :, int(template)])
-            for number, of in _NUMBERS.items():
-                if not (measure == "margin" and of is _ratio):
-                    add(number, measure, str(template), bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
-    for number, values in (("flipped", changes.margin), ("flipped before", changes.before)):
+            for measure, of in _MEASURES.items():
+                if not (name == "margin" and of is _ratio):
+                    add(measure, name, str(template), bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
+    for measure, values in (("flipped", changes.margin), ("flipped before", changes.before)):
         pairs = _own_and_other(np.where(np.isnan(values), np.nan, values > 0).mean(axis=2))
-        for side, of in list(_NUMBERS.items())[:2]:
-            add(f"{number}, {side}", "margin", "all", bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
+        for side, of in list(_MEASURES.items())[:2]:
+            add(f"{measure}, {side}", "margin", "all", bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
     gaps = _asymmetries(changes.true.mean(axis=2))
     add("asymmetry", "true", "all", bootstrap(gaps, seed=seed), len(gaps), _PAIRS)
     several = _others(changes.shift.std(axis=2))
@@ -129,7 +131,7 @@ def _ratio(pairs: Float[np.ndarray, "edited two"]) -> float:
     return float(other / own) if abs(own) >= _LEAST else math.nan
 
 
-_NUMBERS: Mapping[str, Callable[[Float[np.ndarray, "edited two"]], float]] = {
+_MEASURES: Mapping[str, Callable[[Float[np.ndarray, "edited two"]], float]] = {
     "diagonal": lambda pairs: float(pairs[:, 0].mean()),
     "off-diagonal": lambda pairs: float(pairs[:, 1].mean()),
     "leak ratio": _ratio,

@@ -79,8 +79,8 @@ def layers(
 
     `rows` have beside the common columns `layer`, `token`, `group` (of the prompt), `nll_new`, `nll_true` (mean over
     the target's tokens, nats) and `success`; those of the unedited model, scored once, have phase `"before"`, layer
-    None and token `"unedited"`. `summary` has one row a layer, token and metric: `mean`, `low`, `high`, `n`, in
-    fractions.
+    None and token `"unedited"`. `summary` has one row a layer, token and metric (`measure`): `mean`, `low`, `high` and
+    `n`, in fractions.
 
     Args:
         editor: one with a `layer` (or one `layers`) and perhaps a `lookup`, which are replaced, or a function of layer
@@ -217,7 +217,7 @@ def _means(report: EvalReport, names: Sequence[str], key: Key | None, seed: int)
     for name, score in report.summary(names, seed=seed).items():
         low, high = score.interval
         where: dict[str, Value] = {"layer": key and key[0], "token": key[1] if key else UNEDITED}
-        yield {**where, "metric": name, "mean": score.mean, "low": low, "high": high, "n": score.n}
+        yield {**where, "measure": name, "mean": score.mean, "low": low, "high": high, "n": score.n}
 
 
 def _answer(reports: Mapping[Key, EvalReport], by: str, seed: int) -> Answer:

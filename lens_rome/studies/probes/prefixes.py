@@ -11,7 +11,7 @@ from jaxtyping import Float
 from lens_rome._typing import Model, Tensor
 from lens_rome.editing.key import read_keys
 from lens_rome.editing.rows import prompt_rows
-from lens_rome.errors import EditError
+from lens_rome.errors import EditError, SurfaceError
 from lens_rome.evaluation import EvalReport, compare, evaluate
 from lens_rome.facts import EvalRecord
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
@@ -61,7 +61,7 @@ def prefixes(
     `rows` are of two kinds. Phase `"before"`: a key of the unedited model, with `set`, `context` (its index in the
     set), `cosine` (with the set's mean key) and `distance` (from it, over its norm). Phase `"after"`: a prompt under
     the edit made with the set, with `group`, `nll_new`, `nll_true` (nats), `success` and `change` (norm of the edit
-    over that of the weights). What does not apply is None. `summary` has a row a set and number. `settings["sets"]`
+    over that of the weights). What does not apply is None. `summary` has a row a set and measure. `settings["sets"]`
     holds the prefixes, so that `PrefixSet(name, tuple(texts))` repeats the probe.
 
     Args:
@@ -71,7 +71,7 @@ def prefixes(
         seed: of the default sets and of the bootstraps.
 
     Raises:
-        EditError: no records, an editor without contexts, or no sets.
+        EditError: no records, an editor without contexts, no sets, or none that fits the model.
         FactError, SurfaceError: a prompt that cannot be used, or a layer that there is not.
     """
     surface = as_surface(model)
@@ -87,23 +87,18 @@ def prefixes(
     reports: dict[str, EvalReport] = {}
     lost = [*missing]
     for each in given:
-        keys = {str(case.case_id): _keys(surface, case, each, layer, editor, bos) for case in cases}
-        own: Any = replace(editor, contexts=each.contexts)  # pyright: ignore[reportArgumentType]
-        report = evaluate(
-            model,
-            cases,
-            own,
-            moments=moments,
-            metrics=_METRICS,
-            prepend_bos=prepend_bos,
-            refused="unedited",
-            label=each.name,
-        )
+        try:
+            keys = {str(case.case_id): _keys(surface, case, each, layer, editor, bos) for case in cases}
+        except SurfaceError as error:  # Too long for the model's context.
+            if len(given) == 1:
+                raise
+            lost.append(Missing(each.name, str(error)))
+            continue
+        report = reports[each.name] = _report(model, editor, cases, each, moments, prepend_bos)
         refused = [case for case in report.cases if case.refused]
         lost += [Missing(f"{one.case_id} with {each.name}", f"scored as unedited: {one.refused}") for one in refused]
         rows += [*_key_rows(cases, each, keys), *_score_rows(report, each.name)]
         summary += _means(report, each, keys, seed)
-        reports[each.name] = report
     settings = {
         "model": surface.model_name,
         "editor": getattr(editor, "name", type(editor).__name__),
@@ -135,6 +130,28 @@ def _layer(editor: Any) -> int:
             f"{found} has no contexts and layer to compare prefixes by. Take an editor such as ROME(layer=5)."
         )
     return int(layers[-1])
+
+
+def _report(
+    model: Model,
+    editor: Any,
+    cases: Sequence[EvalRecord],
+    prefix_set: PrefixSet,
+    moments: Moments,
+    bos: bool | None,
+) -> EvalReport:
+    """Scores of one edit a record, made with the set."""
+    own: Any = replace(editor, contexts=prefix_set.contexts)
+    return evaluate(
+        model,
+        cases,
+        own,
+        moments=moments,
+        metrics=_METRICS,
+        prepend_bos=bos,
+        refused="unedited",
+        label=prefix_set.name,
+    )
 
 
 def _keys(
@@ -192,11 +209,13 @@ def _score_rows(report: EvalReport, name: str) -> Iterator[dict[str, Value]]:
 def _means(
     report: EvalReport, prefix_set: PrefixSet, keys: Mapping[str, Keys], seed: int
 ) -> Iterator[dict[str, Value]]:
-    """A row a number of the set; `published` is what the paper has for it."""
+    """A row a measure of the set; `published` is what the paper has for it."""
 
-    def row(number: str, found: tuple[float, float, float], n: int, published: float | None = None) -> dict[str, Value]:
+    def row(
+        measure: str, found: tuple[float, float, float], n: int, published: float | None = None
+    ) -> dict[str, Value]:
         mean, low, high = found
-        told: dict[str, Value] = {"set": prefix_set.name, "prefixes": len(prefix_set.contexts), "number": number}
+        told: dict[str, Value] = {"set": prefix_set.name, "prefixes": len(prefix_set.contexts), "measure": measure}
         return {**told, "mean": mean, "low": low, "high": high, "n": n, "published": published}
 
     for name, score in report.summary(_METRICS, seed=seed).items():
@@ -209,12 +228,14 @@ def _means(
         "bare prompt's distance": [float(each.distance[0]) for each in keys.values()],
         "change": [case.change for case in report.cases if case.change is not None],
     }
-    for number, values in of_cases.items():
-        yield row(number, bootstrap(values, seed=seed), len(values))
+    for measure, values in of_cases.items():
+        yield row(measure, bootstrap(values, seed=seed), len(values))
 
 
 def _answer(reports: Mapping[str, EvalReport], summary: Sequence[Mapping[str, Value]], seed: int) -> Answer:
-    spreads = {row["set"]: row["mean"] for row in summary if row["number"] == "relative spread"}
+    spreads = {row["set"]: row["mean"] for row in summary if row["measure"] == "relative spread"}
+    if not reports:
+        raise EditError("no set of prefixes fits the model's context with these prompts. Give shorter ones.")
     first, *others = reports
     second = others[0] if others else first
     told = f"After `{second}` a key lies {spreads[second]:.0%} of the mean key's length away from it, on average"

@@ -1,0 +1,139 @@
+"""The probes that `lens-rome study limits` runs: one entry each, with its cases, its picture and what it prints."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lens_rome.atlas import World
+from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.models import ATLAS, Loaded
+from lens_rome.plotting import plot_concept, plot_layers, plot_prefixes
+from lens_rome.studies.probes import (
+    Finding,
+    RelatedSubject,
+    atlas_aliases,
+    atlas_related,
+    bleed,
+    concept,
+    direction,
+    hops,
+    layers,
+    post_words,
+    prefixes,
+    strength,
+)
+from lens_rome.studies.probes.finding import Value
+from lens_rome.studies.probes.from_world import bleed_cases, direction_cases, hops_cases, strength_cases
+
+Rows = Sequence[Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where a probe's cases come from."""
+
+    loaded: Loaded
+    data: str | None
+    """File of records, or `atlas`; None where there is none."""
+    seed: int
+
+
+Cases = Callable[[Inputs, int], Sequence[Any]]
+"""So many cases, or none where there are no inputs for the model."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One entry."""
+
+    name: str
+    find: Callable[..., Finding]
+    """`find(model, editor, cases, moments=..., seed=...)`."""
+    cases: Cases
+    n: int
+    """How many cases where it is not said; on the bundled model a minute or two."""
+    lacks: str
+    """What is missing where there are no cases."""
+    plot: Callable[..., Any] | None = None
+    """Draws the finding; None for no picture."""
+    shown: Callable[[Rows], Rows] = lambda rows: rows
+    """The lines of the summary that are printed."""
+    takes_layers: bool = False
+    """Whether `find` takes `layers`."""
+    takes_records: bool = False
+    """Whether the cases are records, which a file can give."""
+
+
+def _of_world(make: Callable[..., Sequence[Any]]) -> Cases:
+    return lambda inputs, n: () if inputs.loaded.world is None else make(inputs.loaded.world, n=n, seed=inputs.seed)
+
+
+def _related(inputs: Inputs, n: int) -> Sequence[RelatedSubject]:
+    world = inputs.loaded.world
+    return _first_words(n) if world is None else atlas_related(world, n)
+
+
+def _first_words(n: int) -> Sequence[RelatedSubject]:
+    """The post's first `n` words, without those that are left alone in their group."""
+    words = post_words()[: max(n, 2)]
+    groups = [word.group for word in words]
+    return [word for word in words if groups.count(word.group) > 1]
+
+
+def _aliases(inputs: Inputs, n: int) -> Sequence[RelatedSubject]:
+    world: World | None = inputs.loaded.world
+    return () if world is None else atlas_aliases(world, n)
+
+
+def _records(inputs: Inputs, n: int) -> Sequence[Any]:
+    source = inputs.data or (None if inputs.loaded.world is None else ATLAS)
+    if source is None:
+        return ()
+    return DataOptions(source, sample=n, seed=inputs.seed).records(inputs.loaded.world)
+
+
+def _without(*columns: str) -> Callable[[Rows], Rows]:
+    return lambda rows: [{name: value for name, value in row.items() if name not in columns} for row in rows]
+
+
+def _of_concept(rows: Rows) -> Rows:
+    chosen = [row for row in rows if row["template"] == "all" and row["of"] in ("shift", "margin")]
+    return _without("template", "over")(chosen)
+
+
+def _best_layers(rows: Rows) -> Rows:
+    """The best layer of each token by S, and the unedited model."""
+    scores = [row for row in rows if row["measure"] == "S"]
+    found: dict[Value, Mapping[str, Value]] = {}
+    for row in scores:
+        best = found.get(row["token"])
+        if best is None or _number(row["mean"]) > _number(best["mean"]):
+            found[row["token"]] = row
+    return list(found.values())
+
+
+def _of_sets(rows: Rows) -> Rows:
+    return [row for row in rows if row["measure"] in ("S", "relative spread", "change")]
+
+
+def _number(value: Value) -> float:
+    return float(value) if isinstance(value, int | float) else float("-inf")
+
+
+_WORLD = "its cases are made of the bundled world: take --model atlas, or the probe in Python with cases of your own."
+_DATA = "it needs records with paraphrases and neighbours: name a file of them by --data."
+
+PROBES: Mapping[str, Probe] = {
+    probe.name: probe
+    for probe in (
+        Probe("direction", direction, _of_world(direction_cases), 20, _WORLD),
+        Probe("strength", strength, _of_world(strength_cases), 2, _WORLD),
+        Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
+        Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
+        Probe("hops", hops, _of_world(hops_cases), 20, _WORLD),
+        Probe("bleed", bleed, _of_world(bleed_cases), 10, _WORLD),
+        Probe("layers", layers, _records, 5, _DATA, plot_layers, _best_layers, takes_layers=True, takes_records=True),
+        Probe("prefixes", prefixes, _records, 5, _DATA, plot_prefixes, _of_sets, takes_records=True),
+    )
+}
+"""All probes by name, in the order in which they run."""
