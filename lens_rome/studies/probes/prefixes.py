@@ -81,36 +81,33 @@ def prefixes(
         raise EditError("no records to probe. Give one at least.")
     given, missing = (tuple(sets), ()) if sets is not None else prefix_sets(model, seed)
     check_sets(given)
-    bos = getattr(editor, "prepend_bos", None) if prepend_bos is None else prepend_bos
-    rows: list[dict[str, Value]] = []
-    summary: list[dict[str, Value]] = []
+    lost, rows, summary = [*missing], list[dict[str, Value]](), list[dict[str, Value]]()
     reports: dict[str, EvalReport] = {}
-    lost = [*missing]
     for each in given:
         try:
-            keys = {str(case.case_id): _keys(surface, case, each, layer, editor, bos) for case in cases}
+            keys = {str(case.case_id): _keys(surface, case, each, layer, editor, prepend_bos) for case in cases}
+            report = _report(model, editor, cases, each, moments, prepend_bos)
         except SurfaceError as error:  # Too long for the model's context.
             if len(given) == 1:
                 raise
             lost.append(Missing(each.name, str(error)))
             continue
-        report = reports[each.name] = _report(model, editor, cases, each, moments, prepend_bos)
+        reports[each.name] = report
         refused = [case for case in report.cases if case.refused]
         lost += [Missing(f"{one.case_id} with {each.name}", f"scored as unedited: {one.refused}") for one in refused]
         rows += [*_key_rows(cases, each, keys), *_score_rows(report, each.name)]
         summary += _means(report, each, keys, seed)
+    answer = _answer(reports, summary, seed)
     settings = {
         "model": surface.model_name,
         "editor": getattr(editor, "name", type(editor).__name__),
         "layer": layer,
-        "prepend_bos": surface.prepends_bos(bos),
+        "prepend_bos": next(iter(reports.values())).settings["prepend_bos"],
         "seed": seed,
         "sets": {each.name: list(each.contexts) for each in given},
         "published": "S of GPT-2 XL on CounterFact, ROME's ablation (https://arxiv.org/abs/2202.05262)",
     }
-    return Finding(
-        "prefixes", QUESTION, _answer(reports, summary, seed), tuple(rows), tuple(summary), tuple(lost), settings
-    )
+    return Finding("prefixes", QUESTION, answer, tuple(rows), tuple(summary), tuple(lost), settings)
 
 
 def _layer(editor: Any) -> int:
@@ -157,6 +154,7 @@ def _report(
 def _keys(
     surface: AbstractSurface, case: EvalRecord, prefix_set: PrefixSet, layer: int, editor: Any, bos: bool | None
 ) -> Keys:
+    bos = getattr(editor, "prepend_bos", None) if bos is None else bos
     lookup = getattr(editor, "lookup", "subject_last")
     rows = prompt_rows(surface, case.request, prefix_set.contexts, lookup, bos)
     return Keys.of(read_keys(surface, [rows], layer)[0].keys)
