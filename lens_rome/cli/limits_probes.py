@@ -7,7 +7,15 @@ from typing import Any
 from lens_rome.atlas import World
 from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.models import ATLAS, Loaded
-from lens_rome.plotting import plot_concept, plot_layers, plot_prefixes
+from lens_rome.plotting import (
+    plot_bleed,
+    plot_concept,
+    plot_direction,
+    plot_hops,
+    plot_layers,
+    plot_prefixes,
+    plot_strength,
+)
 from lens_rome.studies.probes import (
     Finding,
     RelatedSubject,
@@ -54,8 +62,8 @@ class Probe:
     """How many cases where it is not said; on the bundled model a minute or two."""
     lacks: str
     """What is missing where there are no cases."""
-    plot: Callable[..., Any] | None = None
-    """Draws the finding; None for no picture."""
+    plot: Callable[[Any], Any]
+    """Draws the finding."""
     shown: Callable[[Rows], Rows] = lambda rows: rows
     """The lines of the summary that are printed."""
     takes_layers: bool = False
@@ -126,12 +134,12 @@ _DATA = "it needs records with paraphrases and neighbours: name a file of them b
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
-        Probe("direction", direction, _of_world(direction_cases), 20, _WORLD),
-        Probe("strength", strength, _of_world(strength_cases), 2, _WORLD),
+        Probe("direction", direction, _of_world(direction_cases), 20, _WORLD, plot_direction),
+        Probe("strength", strength, _of_world(strength_cases), 2, _WORLD, plot_strength),
         Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
         Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
-        Probe("hops", hops, _of_world(hops_cases), 20, _WORLD),
-        Probe("bleed", bleed, _of_world(bleed_cases), 10, _WORLD),
+        Probe("hops", hops, _of_world(hops_cases), 20, _WORLD, plot_hops),
+        Probe("bleed", bleed, _of_world(bleed_cases), 10, _WORLD, plot_bleed),
         Probe("layers", layers, _records, 5, _DATA, plot_layers, _best_layers, takes_layers=True, takes_records=True),
         Probe("prefixes", prefixes, _records, 5, _DATA, plot_prefixes, _of_sets, takes_records=True),
     )

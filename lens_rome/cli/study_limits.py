@@ -182,10 +182,9 @@ class _Run:
         return {**self.asked, "cases": self.n or probe.n, **further, **data}
 
     def _write(self, folder: Folder, probe: Probe, finding: Finding) -> None:
-        rows, plot = finding.to_dataframe(), probe.plot
+        rows = finding.to_dataframe()
         folder.save(f"{probe.name}.csv", "every prompt, before and after", lambda path: rows.to_csv(path, index=False))
-        if plot is not None:
-            folder.picture(f"{probe.name}.png", finding.question, lambda: plot(finding))
+        folder.picture(f"{probe.name}.png", finding.question, lambda: probe.plot(finding))
         # Last, for it is what says that the probe is finished.
         folder.save(f"{probe.name}.json", "the finding, for Finding.load", finding.save)
 
