@@ -6,7 +6,7 @@ from typing import Any
 
 from lens_rome.atlas import World
 from lens_rome.cli.evaluate_data import DataOptions
-from lens_rome.cli.models import ATLAS, Loaded
+from lens_rome.cli.models import ATLAS
 from lens_rome.plotting import (
     plot_bleed,
     plot_concept,
@@ -40,7 +40,8 @@ Rows = Sequence[Mapping[str, Value]]
 class Inputs:
     """Where a probe's cases come from."""
 
-    loaded: Loaded
+    world: World | None
+    """Where the model is the bundled one."""
     data: str | None
     """File of records, or `atlas`; None where there is none."""
     seed: int
@@ -73,11 +74,11 @@ class Probe:
 
 
 def _of_world(make: Callable[..., Sequence[Any]]) -> Cases:
-    return lambda inputs, n: () if inputs.loaded.world is None else make(inputs.loaded.world, n=n, seed=inputs.seed)
+    return lambda inputs, n: () if inputs.world is None else make(inputs.world, n=n, seed=inputs.seed)
 
 
 def _related(inputs: Inputs, n: int) -> Sequence[RelatedSubject]:
-    world = inputs.loaded.world
+    world = inputs.world
     return _first_words(n) if world is None else atlas_related(world, n)
 
 
@@ -89,15 +90,15 @@ def _first_words(n: int) -> Sequence[RelatedSubject]:
 
 
 def _aliases(inputs: Inputs, n: int) -> Sequence[RelatedSubject]:
-    world: World | None = inputs.loaded.world
+    world = inputs.world
     return () if world is None else atlas_aliases(world, n)
 
 
 def _records(inputs: Inputs, n: int) -> Sequence[Any]:
-    source = inputs.data or (None if inputs.loaded.world is None else ATLAS)
+    source = inputs.data or (None if inputs.world is None else ATLAS)
     if source is None:
         return ()
-    return DataOptions(source, sample=n, seed=inputs.seed).records(inputs.loaded.world)
+    return DataOptions(source, sample=n, seed=inputs.seed).records(inputs.world)
 
 
 def _without(*columns: str) -> Callable[[Rows], Rows]:

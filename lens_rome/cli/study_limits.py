@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 import lens_rome
+from lens_rome._typing import Model
 from lens_rome.cli.editors import (
     TRAINED,
     EditorOptions,
@@ -94,7 +95,14 @@ def limits(
         "seed": seed,
     }
     run = _Run(
-        Inputs(loaded, data, seed), made, moments_for(made, loaded, given or moments), asked, cases, chosen, folder
+        loaded.model,
+        Inputs(loaded.world, data, seed),
+        made,
+        moments_for(made, loaded, given or moments),
+        asked,
+        cases,
+        chosen,
+        folder,
     )
     screen = console()
     screen.print(f"Probes of {escape(described(made))} on {escape(model)}.", soft_wrap=True)
@@ -124,6 +132,7 @@ def _described(moments: SecondMoments) -> list[Any]:
 class _Run:
     """What all probes of one command share."""
 
+    model: Model
     inputs: Inputs
     editor: Any
     moments: SecondMoments | str | None
@@ -167,9 +176,7 @@ class _Run:
         further = {"layers": self.layers} if probe.takes_layers else {}
         with working("probing", 1) as begin:
             begin(f"{probe.name}, {len(cases)} cases")
-            found = probe.find(
-                self.inputs.loaded.model, self.editor, cases, moments=self.moments, seed=self.inputs.seed, **further
-            )
+            found = probe.find(self.model, self.editor, cases, moments=self.moments, seed=self.inputs.seed, **further)
         finding = replace(found, settings={**found.settings, _COMMAND: asked})
         if self.folder is not None:
             self._write(self.folder, probe, finding)

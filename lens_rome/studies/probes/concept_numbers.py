@@ -98,11 +98,13 @@ def summary_of(changes: RelatedChanges, seed: int) -> tuple[dict[str, Value], ..
     tests = changes.shift.shape[2]
     changed = {"true": changes.true, "new": changes.new, "shift": changes.shift, "margin": changes.margin}
     for name, values in changed.items():
-        for template in ("all", *(range(tests) if tests > 1 else ())):
-            pairs = _own_and_other(values.mean(axis=2) if template == "all" else values[:, :, int(template)])
-            for measure, of in _MEASURES.items():
-                if not (name == "margin" and of is _ratio):
-                    add(measure, name, str(template), bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
+        pairs = _own_and_other(values.mean(axis=2))
+        for measure, of in _MEASURES.items():
+            if name != "margin" or of is not _ratio:
+                add(measure, name, "all", bootstrap(pairs, of, seed=seed), len(pairs), _SUBJECTS)
+    for template in range(tests if tests > 1 else 0):
+        pairs = _own_and_other(changes.shift[:, :, template])
+        add("leak ratio", "shift", str(template), bootstrap(pairs, _ratio, seed=seed), len(pairs), _SUBJECTS)
     for measure, values in (("flipped", changes.margin), ("flipped before", changes.before)):
         pairs = _own_and_other(np.where(np.isnan(values), np.nan, values > 0).mean(axis=2))
         for side, of in list(_MEASURES.items())[:2]:
