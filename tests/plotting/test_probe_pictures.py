@@ -50,7 +50,8 @@ def keys() -> Any:
 
 
 def test_three_heat_maps_hold_both_changes_and_the_margin() -> None:
-    figure, page = plot_concept(related()), plot_concept(related(), backend="plotly")
+    figure: Any = plot_concept(related())
+    page: Any = plot_concept(related(), backend="plotly")
     changes = np.where(np.eye(4) == 1, 10.0, 1.0)
     expected = [-changes, changes / 2, -6.0 + 0.05 / 2 + changes / 2 + changes + 0.05]
     for matrix, axis, trace in zip(expected, figure.axes[:3], page.data, strict=True):
@@ -66,13 +67,13 @@ def test_three_heat_maps_hold_both_changes_and_the_margin() -> None:
 
 
 def test_what_was_not_asked_is_grey_and_said_to_be() -> None:
-    figure = plot_concept(related(groups=2))
+    figure: Any = plot_concept(related(groups=2))
     assert figure.axes[0].collections[0].get_array().mask.sum() == 8
     assert "Grey: not asked" in figure.get_suptitle()
 
 
 def test_a_line_a_token_is_drawn_in_a_panel_a_metric() -> None:
-    figure = plot_layers(swept(), metrics=("S", "ES", "PS"))
+    figure: Any = plot_layers(swept(), metrics=("S", "ES", "PS"))
     assert [axis.get_title() for axis in figure.axes] == ["S: all three together", "ES: the edited prompt"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == [
         "last subject token",
@@ -83,14 +84,15 @@ def test_a_line_a_token_is_drawn_in_a_panel_a_metric() -> None:
     np.testing.assert_allclose(first.get_ydata(), [0.9, 0.6, 0.3])
     np.testing.assert_allclose(second.get_ydata(), [0.8, 0.5, 0.2])
     np.testing.assert_allclose(flat.get_ydata(), [0.1, 0.1])
-    page = plot_layers(swept(), metrics=("ES",), backend="plotly")
+    page: Any = plot_layers(swept(), metrics=("ES",), backend="plotly")
     assert max(max(trace.y) for trace in page.data) == 1.0, "bands of a share are cut at 1"
-    margin = plot_layers(swept(), metrics=("PM",), backend="plotly")
+    margin: Any = plot_layers(swept(), metrics=("PM",), backend="plotly")
     assert max(max(trace.y) for trace in margin.data) == pytest.approx(1.1)
 
 
 def test_prefixes_are_columns_and_sets_panels() -> None:
-    figure, page = plot_prefixes(keys(), title="two"), plot_prefixes(keys(), sets=["many"], backend="plotly")
+    figure: Any = plot_prefixes(keys(), title="two")
+    page: Any = plot_prefixes(keys(), sets=["many"], backend="plotly")
     assert [axis.get_title() for axis in figure.axes[:2]] == ["few", "many"]
     np.testing.assert_allclose(page.data[0].z, [1 - 0.1 * np.arange(10) / 9] * 2)
     assert "prefix %{x}" in page.data[0].hovertemplate

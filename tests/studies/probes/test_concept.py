@@ -170,7 +170,7 @@ def test_numbers_are_read_off_the_matrices_by_their_definitions() -> None:
     changes = related_changes(made_up(shift, cosine))
     answer = answer_of(changes, seed=0)
     assert answer.value == pytest.approx((3 + 1 + 3) / (10 + 8 + 6)) and answer.low <= answer.value <= answer.high
-    told = {(r["measure"], r["of"]): r for r in summary_of(changes, seed=0)}
+    told: Any = {(r["measure"], r["of"]): r for r in summary_of(changes, seed=0)}
     assert told["asymmetry", "true"]["mean"] == pytest.approx((1 + 2 + 1) / 3)
     assert told["correlation with key cosine", "shift"]["mean"] == pytest.approx(1.0)
     assert told["flipped, diagonal", "margin"]["mean"] == 1.0

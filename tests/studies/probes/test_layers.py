@@ -60,7 +60,7 @@ def test_scores_are_those_of_evaluate_called_by_hand(model: Any) -> None:
         for name, (mean, low, high) in told.items():
             score = report.score(name)
             assert (mean, low, high) == pytest.approx((score.mean, *score.interval), abs=1e-9)
-    rows = [row for row in found.rows if row["layer"] == 1 and row["token"] == "last"]
+    rows: Any = [row for row in found.rows if row["layer"] == 1 and row["token"] == "last"]
     assert [row["nll_new"] for row in rows] == pytest.approx([s.nll_new for s in reports[1, "last"].scores], abs=1e-9)
     assert {row["target"] for row in rows} == {"E", "O"} and {row["phase"] for row in rows} == {"after"}
     assert sum(row["phase"] == "before" for row in found.rows) == len(plain.scores)
@@ -71,7 +71,7 @@ def test_scores_are_those_of_evaluate_called_by_hand(model: Any) -> None:
 
 def test_the_answer_is_the_paired_difference_of_the_best_and_the_last_layer(model: Any) -> None:
     moments = moments_of(model)
-    at = {"layers": (0, 2), "tokens": ("subject_last",), "by": "EM"}
+    at: Any = {"layers": (0, 2), "tokens": ("subject_last",), "by": "EM"}
     found = layers(model, EDITOR, RECORDS, moments=moments, metrics=("EM",), **at)
     reports = [evaluate(model, RECORDS, replace(EDITOR, layer=layer), moments=moments) for layer in (0, 2)]
     best, last = (report.score("EM").mean for report in reports)

@@ -48,7 +48,9 @@ def test_keys_and_edits_are_those_made_by_hand(model: Any, tmp_path: Path) -> No
         ]
         keys = np.stack([bare, *(2 * pair - bare for pair in pairs)])
         mean = keys.mean(axis=0)
-        rows = [r for r in found.rows if (r["case"], r["set"], r["phase"]) == (str(record.case_id), "two", "before")]
+        rows: Any = [
+            r for r in found.rows if (r["case"], r["set"], r["phase"]) == (str(record.case_id), "two", "before")
+        ]
         assert [row["prompt"] for row in rows] == [text + record.request.prompt for text in TWO.contexts]
         cosine = keys @ mean / np.linalg.norm(keys, axis=1) / np.linalg.norm(mean)
         np.testing.assert_allclose([row["cosine"] for row in rows], cosine, atol=1e-9)
@@ -61,7 +63,8 @@ def test_keys_and_edits_are_those_made_by_hand(model: Any, tmp_path: Path) -> No
     for name, report in reports.items():
         for metric in ("S", "ES", "PS", "NS"):
             assert told(found, metric, name)["mean"] == pytest.approx(report.score(metric).mean, abs=1e-9)
-        change = np.mean([case.change for case in report.cases])
+        changes: Any = [case.change for case in report.cases]
+        change = np.mean(changes)
         assert told(found, "change", name)["mean"] == pytest.approx(change)
     difference = compare(reports["two"], reports["none"]).differences["S"].difference
     assert found.answer.value == pytest.approx(difference.mean, abs=1e-9)
