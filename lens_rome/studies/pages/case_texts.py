@@ -1,6 +1,6 @@
 """What the model wrote about a record, before and after side by side."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from lens_rome.evaluation import RecordCase, RecordTexts
@@ -13,12 +13,18 @@ def text_table(texts: RecordTexts | None, case: RecordCase | None) -> Markup:
     if texts is None or not (texts.texts or texts.before_texts):
         return text("")
     words = {} if case is None else {case.target_true: "old", case.target_new: "new", case.subject: "subject"}
-    both = bool(texts.before_texts)
+    return pair_table(texts.before_texts, texts.texts, words)
+
+
+def pair_table(before: Sequence[str], after: Sequence[str], words: Mapping[str, str]) -> Markup:
+    """Texts of the unedited model, where there are any, beside those of the edited one.
+
+    Args:
+        words: what is marked, and the class of its mark.
+    """
+    both = bool(before)
     titles = ["Written before", "Written after"] if both else ["Written"]
-    rows = [
-        tag("tr", *_cells(before, after, words, both))
-        for before, after in zip_longest(texts.before_texts, texts.texts, fillvalue="")
-    ]
+    rows = [tag("tr", *_cells(*each, words, both)) for each in zip_longest(before, after, fillvalue="")]
     head = tag("thead", tag("tr", *(tag("th", title, scope="col") for title in titles)))
     return tag("table", head, tag("tbody", *rows), class_="texts")
 

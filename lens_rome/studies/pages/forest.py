@@ -22,16 +22,24 @@ class Interval:
     """Whether it stands back, as the unedited model does."""
 
 
-def forest_plot(groups: Mapping[str, Sequence[Interval]], *, caption: str) -> Markup:
-    """A picture of shares, with the figures beside it.
+def forest_plot(groups: Mapping[str, Sequence[Interval]], *, caption: str, percent: bool = True) -> Markup:
+    """A picture of numbers, with the figures beside it.
 
     The axis goes from 0 to 1, further where a mean lies outside; an interval that leaves it is cut there.
 
     Args:
-        groups: lines below their heading.
+        groups: lines below their heading; their means are finite.
+        percent: whether the numbers are shares, which the axis shows in percent. The axis of other numbers reaches
+            their intervals' ends.
     """
-    means = [line.mean for lines in groups.values() for line in lines]
-    axis = _Axis(min(0, *map(math.floor, means)), max(1, *map(math.ceil, means)))
+    lines = [line for each in groups.values() for line in each]
+    reached = [line.mean for line in lines]
+    if not percent:
+        reached += [end for line in lines for end in (line.low, line.high) if math.isfinite(end)]
+    if percent:
+        axis = _Axis(min(0, *map(math.floor, reached)), max(1, *map(math.ceil, reached)), 4, 100)
+    else:
+        axis = _round_axis(min(0.0, *reached), max(0.0, *reached))
     bodies = [
         tag("tbody", tag("tr", tag("th", name, colspan=3, scope="rowgroup")), *(axis.line(line) for line in lines))
         for name, lines in groups.items()
@@ -42,15 +50,17 @@ def forest_plot(groups: Mapping[str, Sequence[Interval]], *, caption: str) -> Ma
 
 @dataclass(frozen=True)
 class _Axis:
-    low: int
-    high: int
+    low: float
+    high: float
+    steps: int
+    scale: int
 
     def _place(self, value: float) -> str:
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return f"{100 * share:.2f}%"
 
     def _steps(self) -> list[float]:
-        return [self.low + (self.high - self.low) * step / 4 for step in range(5)]
+        return [self.low + (self.high - self.low) * step / self.steps for step in range(self.steps + 1)]
 
     def line(self, line: Interval) -> Markup:
         """Name, picture and figure."""
@@ -68,5 +78,14 @@ class _Axis:
 
     def ticks(self) -> Markup:
         """The numbers below."""
-        marks = [tag("text", f"{100 * at:.0f}", x=self._place(at), y=14, text_anchor="middle") for at in self._steps()]
+        marks = [tag("text", f"{self.scale * at:.6g}".replace("-", "\N{MINUS SIGN}"), x=self._place(at), y=14, text_anchor="middle") for at in self._steps()]
         return tag("svg", join(marks), class_="ticks", aria_hidden="true")
+
+
+def _round_axis(low: float, high: float) -> _Axis:
+    """An axis with round numbers at about four steps, that holds both ends."""
+    rough = (high - low) / 4 or 0.25
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return _Axis(first * step, max(last, first + 1) * step, max(last, first + 1) - first, 1)

@@ -1,0 +1,126 @@
+"""What an edit changed, what it did not, and what leaked."""
+
+from lens_rome.studies.one_edit import EditStory, Reply
+from lens_rome.studies.pages.case_texts import pair_table
+from lens_rome.studies.pages.document import folded, section
+from lens_rome.studies.pages.edit_replies import precise, reply_groups, rewrite_probs
+from lens_rome.studies.pages.elements import Markup, isolated, tag
+from lens_rome.studies.pages.forest import Interval, forest_plot
+from lens_rome.studies.pages.shares import counted, percents, points
+
+CHANGED, KEPT, LEAKED = "3 · What changed", "4 · What did not change", "5 · What leaked"
+_SHOWN = 4  # texts that stand open
+_READ = (
+    "Probabilities are those of an object’s tokens (geometric mean, so that objects of different lengths compare), "
+    "before → after the edit; the thin bar is before. Intervals are Wilson’s, as if the prompts were drawn from many "
+    "alike."
+)
+_NO_TEXTS = "Nothing was written: give --generate PROMPT for texts before and after the edit."
+
+
+def changed_section(story: EditStory, *findings: Markup) -> Markup:
+    """The edited prompt, its paraphrases, and texts."""
+    new, old = story.request.target_new, story.request.target_true
+    share = story.right(story.part("changed"))
+    lead = tag(
+        "p", tag("b", isolated(new)), " is likelier than ", tag("b", isolated(old)),
+        f" after {counted(share, 'prompts that ask for the fact')}. ", rewrite_probs(story), class_="lead",
+    )  # fmt: skip
+    return section(CHANGED, lead, tag("p", _READ, class_="about"), reply_groups(story, "changed"), _texts(story),
+                   *findings, name="changed")  # fmt: skip
+
+
+def _texts(story: EditStory) -> Markup:
+    """Texts of the same streams side by side, of different prompts first."""
+    heading = tag("h3", "What it writes")
+    if not story.texts:
+        return tag("div", heading, tag("p", _NO_TEXTS, class_="missing"))
+    request = story.request
+    words = {request.target_true: "old", request.target_new: "new", request.subject: "subject"}
+    firsts = {each.prompt: place for place, each in reversed(list(enumerate(story.texts)))}
+    shown = sorted(firsts.values())[:_SHOWN]
+    rest = [place for place in range(len(story.texts)) if place not in shown]
+
+    def table(places: list[int]) -> Markup:
+        chosen = [story.texts[place] for place in places]
+        return pair_table([each.before for each in chosen], [each.after for each in chosen], words)
+
+    told = (
+        "Both models continue the same prompts with the same stream of chance, so that a difference is the edit’s. "
+        "What they wrote alike is grey."
+    )
+    more = [folded(f"{len(rest)} more texts", table(rest))] if rest else []
+    return tag("div", heading, tag("p", told, class_="about"), table(shown), *more)
+
+
+def kept_section(story: EditStory, *findings: Markup) -> Markup:
+    """Neighbours, other facts of the subject, descriptions, and the reverse direction."""
+    share = story.right(story.part("kept"))
+    if share.n:
+        told = f"What should stay stayed after {counted(share, 'prompts about other things')}. "
+    else:
+        told = "No prompt was asked that should stay as it was. "
+    lead = tag("p", told, _reverse(story), class_="lead")
+    return section(KEPT, lead, reply_groups(story, "kept"), *findings, name="kept")
+
+
+def _reverse(story: EditStory) -> str:
+    """Whether the model learned the new fact in the other direction."""
+    replies = story.group("reverse new")
+    if not replies:
+        return ""
+    before, after = _mean(replies)
+    prompts = "the prompt" if len(replies) == 1 else f"{len(replies)} prompts"
+    changes = [each.new_after - each.new_before for each in replies]
+    return (
+        f"Asked the other way round, from {story.request.target_new}, the probability of {story.request.subject} went "
+        f"from {precise(before)} to {precise(after)} (mean of {prompts}; single changes {points(min(changes))} to "
+        f"{points(max(changes))} points)."
+    )
+
+
+def _mean(replies: tuple[Reply, ...]) -> tuple[float, float]:
+    n = len(replies)
+    return sum(each.new_before for each in replies) / n, sum(each.new_after for each in replies) / n
+
+
+def leaked_section(story: EditStory, *findings: Markup) -> Markup:
+    """Related subjects, mentions in texts, and what the probes of leaks found."""
+    share = story.right(story.part("leaked"))
+    lost = share.n - share.after
+    low, high = (1 - end for end in reversed(share.interval)) if share.n else (0.0, 0.0)
+    if share.n:
+        told = (
+            f"{lost} of {share.n} related subjects lost their own answer (95% interval {percents(low, high)}; before "
+            f"the edit {share.n - share.before} did not have it). "
+        )
+    else:
+        told = "No related subject was asked. "
+    lead = tag("p", told, _mentioned(story), class_="lead")
+    return section(LEAKED, lead, reply_groups(story, "leaked"), _mentions(story), *findings, name="leaked")
+
+
+def _mentioned(story: EditStory) -> str:
+    found = story.mentions(story.request.target_new)
+    if not found.n:
+        return "No text was written that could mention the new object."
+    return f"{story.request.target_new} is mentioned in {counted(found, 'texts about the subject')}."
+
+
+def _mentions(story: EditStory) -> Markup:
+    """How often texts name either object."""
+    if not story.texts:
+        return tag("div", tag("h3", "Mentions in texts"), tag("p", _NO_TEXTS, class_="missing"))
+    groups = {}
+    for words in (story.request.target_new, story.request.target_true):
+        found = story.mentions(words)
+        groups[f"Texts that mention {words}"] = [
+            Interval("before", found.before / found.n, *found.interval_before, f"{found.before} of {found.n}", True),
+            Interval("after", found.after / found.n, *found.interval, f"{found.after} of {found.n}"),
+        ]
+    told = (
+        "The subject is named in the prompt, so that a mention of the new object is wanted where the old one stood. "
+        "More mentions after than of the old object before is too much of it."
+    )
+    caption = "Share of texts with a mention after their prompt, with 95% intervals (percent)"
+    return tag("div", tag("h3", "Mentions in texts"), tag("p", told, class_="about"), forest_plot(groups, caption=caption))
