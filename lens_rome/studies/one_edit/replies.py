@@ -84,8 +84,22 @@ def ask(
 
 def _reply(question: Question, new: tuple[Said, Said], before: Iterator[Said], after: Iterator[Said]) -> Reply:
     if not question.old:
-        joint = [math.exp(each.logprob) for each in new]
-        return Reply(question, *joint, math.nan, math.nan, 0, 0, new[0].top, new[1].top)
+        first, second = (math.exp(each.logprob) for each in new)
+        return Reply(question, first, second, math.nan, math.nan, 0, 0, new[0].top, new[1].top)
     old = next(before), next(after)
-    probs = [math.exp(each.logprob / each.tokens) for each in (*new, *old)]
-    return Reply(question, *probs, old[0].rank, old[1].rank, new[0].top, new[1].top)
+    return Reply(
+        question,
+        new_before=_prob(new[0]),
+        new_after=_prob(new[1]),
+        old_before=_prob(old[0]),
+        old_after=_prob(old[1]),
+        old_rank_before=old[0].rank,
+        old_rank_after=old[1].rank,
+        top_before=new[0].top,
+        top_after=new[1].top,
+    )
+
+
+def _prob(found: Said) -> float:
+    """Geometric mean over the tokens."""
+    return math.exp(found.logprob / found.tokens)

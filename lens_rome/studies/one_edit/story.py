@@ -126,12 +126,11 @@ class EditStory:
                 request=EditRequest(**content["request"]),
                 edit=Edit.load(folder / _EDIT),
                 traces={kind: TraceResult.load(folder / _trace_name(kind)) for kind in content["traces"]},
-                replies=tuple(Reply(**{**each, "question": Question(**each["question"])})
-                              for each in content["replies"]),
+                replies=tuple(_reply(each) for each in content["replies"]),
                 texts=tuple(Written(**each) for each in content["texts"]),
                 findings=tuple(Finding.load(folder / name) for name in content["findings"]),
                 settings=content["settings"],
-            )  # fmt: skip
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, FileFormatError):
                 raise
@@ -140,3 +139,8 @@ class EditStory:
 
 def _trace_name(kind: str) -> str:
     return f"trace_{kind}.safetensors"
+
+
+def _reply(told: Mapping[str, Any]) -> Reply:
+    fields: dict[str, Any] = {**told, "question": Question(**told["question"])}
+    return Reply(**fields)

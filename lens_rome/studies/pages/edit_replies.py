@@ -46,7 +46,7 @@ def _count(story: EditStory, replies: tuple[Reply, ...]) -> str:
     n = len(replies)
     prompts = f"{n} prompt{'s' * (n != 1)}"
     if not question.old:
-        before, after = (sum(values) / n for values in zip(*((each.new_before, each.new_after) for each in replies)))
+        before, after = mean_probs(replies)
         return f"The mean probability of {request.subject} went from {precise(before)} to {precise(after)}."
     if not group.wants:
         followed = sum(each.new_after > each.old_after for each in replies)
@@ -61,6 +61,12 @@ def _count(story: EditStory, replies: tuple[Reply, ...]) -> str:
     return told + (follows if question.group == "own fact" and share.after < n else "")
 
 
+def mean_probs(replies: tuple[Reply, ...]) -> tuple[float, float]:
+    """Mean probability of what is new over prompts, before and after."""
+    n = len(replies)
+    return sum(each.new_before for each in replies) / n, sum(each.new_after for each in replies) / n
+
+
 def precise(prob: float) -> str:
     """A probability that may be small: `3.65%`, `0.0012%`."""
     return f"{100 * prob:.3g}%"
@@ -70,8 +76,8 @@ def _table(story: EditStory, replies: tuple[Reply, ...]) -> Markup:
     first = replies[0].question
     own = GROUPS[first.group].first
     names = [first.new] if not first.old else [first.new, "its own answer" if own else first.old]
-    columns = ["prompt", *(["p(", isolated(name), ")"] for name in names), "outcome"]
-    head = tag("tr", *(tag("th", *([column] if isinstance(column, str) else column), scope="col") for column in columns))
+    heads = ["prompt", *(join(["p(", isolated(name), ")"]) for name in names), "outcome"]
+    head = tag("tr", *(tag("th", each, scope="col") for each in heads))
     words = {story.request.subject: "subject", story.request.target_new: "new", story.request.target_true: "old"}
     lines = [_line(each, words) for each in replies]
     kind = "prompts" if first.old else "prompts single"

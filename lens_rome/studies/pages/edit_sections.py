@@ -1,9 +1,9 @@
 """What an edit changed, what it did not, and what leaked."""
 
-from lens_rome.studies.one_edit import EditStory, Reply
+from lens_rome.studies.one_edit import EditStory
 from lens_rome.studies.pages.case_texts import pair_table
 from lens_rome.studies.pages.document import folded, section
-from lens_rome.studies.pages.edit_replies import precise, reply_groups, rewrite_probs
+from lens_rome.studies.pages.edit_replies import mean_probs, precise, reply_groups, rewrite_probs
 from lens_rome.studies.pages.elements import Markup, isolated, tag
 from lens_rome.studies.pages.forest import Interval, forest_plot
 from lens_rome.studies.pages.shares import counted, percents, points
@@ -69,7 +69,7 @@ def _reverse(story: EditStory) -> str:
     replies = story.group("reverse new")
     if not replies:
         return ""
-    before, after = _mean(replies)
+    before, after = mean_probs(replies)
     prompts = "the prompt" if len(replies) == 1 else f"{len(replies)} prompts"
     changes = [each.new_after - each.new_before for each in replies]
     return (
@@ -77,11 +77,6 @@ def _reverse(story: EditStory) -> str:
         f"from {precise(before)} to {precise(after)} (mean of {prompts}; single changes {points(min(changes))} to "
         f"{points(max(changes))} points)."
     )
-
-
-def _mean(replies: tuple[Reply, ...]) -> tuple[float, float]:
-    n = len(replies)
-    return sum(each.new_before for each in replies) / n, sum(each.new_after for each in replies) / n
 
 
 def leaked_section(story: EditStory, *findings: Markup) -> Markup:
@@ -123,4 +118,6 @@ def _mentions(story: EditStory) -> Markup:
         "More mentions after than of the old object before is too much of it."
     )
     caption = "Share of texts with a mention after their prompt, with 95% intervals (percent)"
-    return tag("div", tag("h3", "Mentions in texts"), tag("p", told, class_="about"), forest_plot(groups, caption=caption))
+    return tag(
+        "div", tag("h3", "Mentions in texts"), tag("p", told, class_="about"), forest_plot(groups, caption=caption)
+    )

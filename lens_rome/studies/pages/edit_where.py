@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 
+from lens_rome.studies.one_edit import EditStory
 from lens_rome.studies.pages.document import folded, section
 from lens_rome.studies.pages.elements import Markup, isolated, join, tag
 from lens_rome.studies.pages.heat_map import HeatRow, heat_legend, heat_map
 from lens_rome.studies.pages.prob_bars import shown_prob
 from lens_rome.studies.pages.table import Head, data_table
-from lens_rome.studies.one_edit import EditStory
 from lens_rome.tracing import KIND_NAMES, TraceResult
 
 HEADING = "1 · Where the fact showed"

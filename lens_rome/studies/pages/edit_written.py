@@ -15,6 +15,7 @@ from lens_rome.studies.pages.shares import number
 from lens_rome.studies.pages.table import Head, data_table
 
 HEADING = "2 · What was written"
+_WORTH_TELLING = 0.01  # share of the change that rounding loses
 _MEANINGS = {
     "prob_before": "probability of the new object at the edited prompt, before",
     "prob_after": "the same after the edit",
@@ -48,7 +49,8 @@ def _lead(edit: Edit) -> Markup:
     """Who wrote where, and how large that is."""
     norms = edit.norms()
     names = [place_name(place) for place in norms]
-    where = names[0] if len(names) == 1 else f"{len(names)} parameters ({', '.join(names[:3])}{', …'[: 3 * (len(names) > 3)]})"
+    several = f"{len(names)} parameters ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+    where = names[0] if len(names) == 1 else several
     whole = math.hypot(*(edit.bases[place].norm for place in norms))
     share = math.hypot(*(norm for norm, _ in norms.values())) / whole if whole else math.inf
     told = [tag("b", title(edit.provenance)), f" changed {where} by {100 * share:.3g}% of its norm ({_size(edit)})."]
@@ -63,11 +65,12 @@ def _uncertainty(edit: Edit) -> str:
     """An edit is one computation and no sample; what another one would give differs by the contexts that a seed draws,
     and by rounding.
     """
-    losses = [base.rounding for base in edit.bases.values() if base.rounding is not None]
-    lost = f"; rounding to {next(iter(edit.bases.values())).dtype} lost {100 * max(losses):.2g}% of it" if losses else ""
+    lost = max((base.rounding or 0.0 for base in edit.bases.values()), default=0.0)
+    dtype = next(iter(edit.bases.values())).dtype
+    rounded = f"; rounding to {dtype} lost {100 * lost:.2g}% of it" if lost > _WORTH_TELLING else ""
     seed = edit.provenance.get("settings", {}).get("seed")
     told = "" if seed is None else f"; another seed than {seed} would give a slightly different one"
-    return f" The figure is exact and has no interval, for the edit is one computation and no sample{told}{lost}."
+    return f" The figure is exact and has no interval, for the edit is one computation and no sample{told}{rounded}."
 
 
 def _key_and_value(provenance: Mapping[str, Any]) -> list[Markup]:
@@ -81,14 +84,21 @@ def _key_and_value(provenance: Mapping[str, Any]) -> list[Markup]:
     losses = provenance.get("losses", ())
     steps = f" in {len(losses[0])} steps" if len(losses) == 1 and losses[0] else ""
     key = f"The key is what the MLP’s neurons hold at {token}{averaged}: the address that the fact is looked up at. "
-    value = f"The value is the MLP’s output there that makes the model say the new object, found{steps} of gradient descent. "
+    value = (
+        "The value is the MLP’s output there that makes the model say the new object, found"
+        f"{steps} of gradient descent. "
+    )
     change = "The change of the weight maps the key to the value, and other keys of the corpus as little as it can."
     return [tag("p", key, value, change)]
 
 
 def _places(edit: Edit) -> Markup:
-    heads = [Head("parameter", number=False), Head("change", "Kind and size of the change", number=False),
-             Head("norm", "Frobenius norm of the change"), Head("of the weight’s", "The same over the weight’s norm")]  # fmt: skip
+    heads = [
+        Head("parameter", number=False),
+        Head("change", "Kind and size of the change", number=False),
+        Head("norm", "Frobenius norm of the change"),
+        Head("of the weight’s", "The same over the weight’s norm"),
+    ]
     rows = [
         [place_name(place), sizes([edit.deltas[place]]), number(norm), f"{100 * share:.3g}%"]
         for place, (norm, share) in edit.norms().items()

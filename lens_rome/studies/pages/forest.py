@@ -62,6 +62,9 @@ class _Axis:
     def _steps(self) -> list[float]:
         return [self.low + (self.high - self.low) * step / self.steps for step in range(self.steps + 1)]
 
+    def _shown(self, at: float) -> str:
+        return f"{self.scale * at:.6g}".replace("-", "\N{MINUS SIGN}")
+
     def line(self, line: Interval) -> Markup:
         """Name, picture and figure."""
         parts = [
@@ -78,7 +81,7 @@ class _Axis:
 
     def ticks(self) -> Markup:
         """The numbers below."""
-        marks = [tag("text", f"{self.scale * at:.6g}".replace("-", "\N{MINUS SIGN}"), x=self._place(at), y=14, text_anchor="middle") for at in self._steps()]
+        marks = [tag("text", self._shown(at), x=self._place(at), y=14, text_anchor="middle") for at in self._steps()]
         return tag("svg", join(marks), class_="ticks", aria_hidden="true")
 
 

@@ -76,7 +76,7 @@ def heat_legend(top: float, unit: str, *, cold: bool) -> Markup:
             fill_opacity=f"{share:.3f}")
         for x, (share, kind) in enumerate(shades)
     ]  # fmt: skip
-    low = f"−{top:.3g}" if cold else "0"
+    low = f"\N{MINUS SIGN}{top:.3g}" if cold else "0"
     ends = tag("span", low), tag("svg", *bars, aria_hidden="true"), tag("span", f"{top:.3g} {unit}")
     return tag("div", *ends, class_="heat-legend")
 

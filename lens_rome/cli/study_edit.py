@@ -1,0 +1,159 @@
+"""`lens-rome study edit`: one page about one edit."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lens_rome.cli.editors import EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile, moments_for
+from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName
+from lens_rome.cli.reporting import CommandError, console, reporting, working
+from lens_rome.cli.study_edit_asked import Given, read_record
+from lens_rome.editing import Edit
+from lens_rome.editing.presets import EDITORS
+from lens_rome.facts import EditRequest
+from lens_rome.moments import SecondMoments
+from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story
+from lens_rome.studies.pages import save_edit_page
+from lens_rome.studies.pages.report_page import check_replaceable
+from lens_rome.studies.probes import Finding
+
+_STEPS = 5
+Texts = list[str] | None
+
+
+@reporting
+def study_edit(
+    fact: Annotated[
+        str | None,
+        typer.Argument(
+            help="The prompt, ending right before its object: 'The Eiffel Tower is in the city of'.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[str | None, typer.Option("--to", "-n", help="The new object.")] = None,
+    subject: Annotated[
+        str | None, typer.Option("--subject", "-s", help="The part of FACT that names whom it is about; or {} in it.")
+    ] = None,
+    target_true: Annotated[
+        str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", help="Fact and prompts from a file in the schema of CounterFact.")
+    ] = None,
+    case: Annotated[int | None, typer.Option("--case", help="The record's case_id, where a file has several.")] = None,
+    model: ModelName = "atlas",
+    editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join(EDITORS)}, MEND, KE.")] = "ROME",
+    layer: Layer = None,
+    preset_name: PresetName = None,
+    settings: Settings = None,
+    trained: TrainedFile = None,
+    moments: MomentsFile = None,
+    paraphrase: Annotated[Texts, typer.Option("--paraphrase", help="Another wording of FACT; repeatable.")] = None,
+    neighbor: Annotated[
+        Texts, typer.Option("--neighbor", help="A prompt of which the old object stays right; repeatable.")
+    ] = None,
+    keep: Annotated[
+        Texts, typer.Option("--keep", help="Another fact of the subject, PROMPT=ANSWER; repeatable.")
+    ] = None,
+    related: Annotated[
+        Texts, typer.Option("--related", help="A fact of a related subject, PROMPT=ANSWER; repeatable.")
+    ] = None,
+    describe: Annotated[
+        Texts, typer.Option("--describe", help="FACT with a description in the subject's place; repeatable.")
+    ] = None,
+    reverse: Annotated[
+        Texts, typer.Option("--reverse", help="A prompt that names an object and asks for the subject; repeatable.")
+    ] = None,
+    generate: Annotated[Texts, typer.Option("--generate", help="A prompt to continue freely; repeatable.")] = None,
+    texts: Annotated[int, typer.Option("--texts", min=1, help="Texts for each such prompt.")] = 5,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Length of a text, its prompt included.")] = 40,
+    noise_samples: Annotated[int, typer.Option("--noise-samples", min=1, help="Noise samples of the trace.")] = 10,
+    probes: Annotated[bool, typer.Option("--probes/--no-probes", help="Whether to probe the edit's limits.")] = True,
+    surface: SurfaceName = None,
+    device: Device = "cpu",
+    dtype: Dtype = Precision.float32,
+    bos: Bos = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of noise, context prefixes and texts.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("edit.html"),
+    save: Annotated[
+        Path | None, typer.Option("--save", help="New folder for the story: edit, traces, findings, all numbers.")
+    ] = None,
+) -> None:
+    """Write one page about one edit: where the fact showed, what was written, what changed, what did not, what leaked.
+
+    On the atlas all prompts come from its world; elsewhere from a --record, or from the options for prompts.
+
+    Example: lens-rome study edit "The Eiffel Tower is in the city of" --to Rome --out eiffel.html
+    """
+    _check_places(out, save)
+    chosen = EditorOptions(editor, layer, preset_name, tuple(settings or ()), trained, seed, bos).make(model)
+    known = None if moments in (None, "identity") else SecondMoments.load(str(moments))
+    told = {"paraphrase": paraphrase, "neighbor": neighbor, "keep": keep, "related": related, "describe": describe,
+            "reverse": reverse, "generate": generate}  # fmt: skip
+    if case is not None and record is None:
+        raise CommandError("--case names a record of a file; give the file by --record.")
+    found = None if record is None else read_record(record, case)
+    given = Given(fact, to, subject, target_true, found, {name: each or () for name, each in told.items()})
+    loaded = load(model, surface, device, dtype)
+    request = given.request(loaded, getattr(chosen, "prepend_bos", None))
+    questions = given.questions(loaded, request)
+    with working("study", _STEPS) as begin:
+        story = edit_story(
+            loaded.model,
+            request,
+            chosen,  # pyright: ignore[reportArgumentType]
+            moments=moments_for(chosen, loaded, known or moments),
+            questions=questions,
+            generation_prompts=given.generation_prompts(loaded, request),
+            probe=(lambda edit: _findings(loaded, request, edit, seed)) if probes else None,
+            noise_samples=noise_samples,
+            samples=texts,
+            length=tokens,
+            prepend_bos=bos,
+            seed=seed,
+            begin=begin,
+        )
+    _write(story, out, save)
+
+
+def _findings(loaded: Loaded, request: EditRequest, edit: Edit, seed: int) -> Sequence[Finding]:
+    """What the probes find about this edit alone, of those that the model has inputs for."""
+    return ()
+
+
+def _check_places(out: Path, save: Path | None) -> None:
+    """Refuse places that cannot be written before any work is done.
+
+    Raises:
+        CommandError: no such folder, a folder in a file's place, or a folder that holds something.
+        FileFormatError: the file is there and no page of this package.
+    """
+    for path in (out, save):
+        if path is not None and not path.parent.is_dir():
+            raise CommandError(f"cannot write {path}: the folder {path.parent} does not exist. Create it first.")
+    if out.is_dir():
+        raise CommandError(f"cannot write {out}: it is a folder. Name a file in it.")
+    if save is not None and (save.is_file() or (save.is_dir() and any(save.iterdir()))):
+        raise CommandError(f"cannot write {save}: it is not an empty folder. Name a new one.")
+    check_replaceable(out)
+
+
+def _write(story: EditStory, out: Path, save: Path | None) -> None:
+    """The page and the story, and a line on each group of prompts and each probe."""
+    screen, request = console(), story.request
+    if save is not None:
+        story.save(save)
+    save_edit_page(story, out)
+    screen.print(f"{request.prompt}: {request.target_true} → {request.target_new}", soft_wrap=True, markup=False)
+    for name, group in GROUPS.items():
+        share = story.right(story.group(name))
+        if share.n:
+            screen.print(f"  {group.title}: right in {share.after} of {share.n} (before {share.before})", markup=False)
+    for finding in story.findings:
+        screen.print(f"  {finding.answer}", soft_wrap=True, markup=False)
+    if save is not None:
+        screen.print(f"{save}: the story; EditStory.load reads it", soft_wrap=True, markup=False)
+    screen.print(f"{out}: open it in a browser", soft_wrap=True, markup=False)
