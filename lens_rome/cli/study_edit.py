@@ -1,27 +1,35 @@
 """`lens-rome study edit`: one page about one edit."""
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lens_rome.cli.editors import EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile, moments_for
-from lens_rome.cli.models import Loaded, load
+from lens_rome.cli.models import load
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName
 from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.study_edit_asked import Given, read_record
 from lens_rome.editing import Edit
 from lens_rome.editing.presets import EDITORS
-from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoments
-from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story
+from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story, probe_edit
 from lens_rome.studies.pages import save_edit_page
 from lens_rome.studies.pages.report_page import check_replaceable
 from lens_rome.studies.probes import Finding
 
 _STEPS = 5
 Texts = list[str] | None
+
+
+class Probes(StrEnum):
+    """Which probes of the edit's limits are run."""
+
+    none = "none"
+    ask = "ask"
+    all = "all"
 
 
 @reporting
@@ -71,7 +79,9 @@ def study_edit(
     texts: Annotated[int, typer.Option("--texts", min=1, help="Texts for each such prompt.")] = 5,
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Length of a text, its prompt included.")] = 40,
     noise_samples: Annotated[int, typer.Option("--noise-samples", min=1, help="Noise samples of the trace.")] = 10,
-    probes: Annotated[bool, typer.Option("--probes/--no-probes", help="Whether to probe the edit's limits.")] = True,
+    probes: Annotated[
+        Probes, typer.Option("--probes", help="`ask`: of this edit; `all`: also with further edits; `none`.")
+    ] = Probes.ask,
     surface: SurfaceName = None,
     device: Device = "cpu",
     dtype: Dtype = Precision.float32,
@@ -100,15 +110,23 @@ def study_edit(
     loaded = load(model, surface, device, dtype)
     request = given.request(loaded, getattr(chosen, "prepend_bos", None))
     questions = given.questions(loaded, request)
+    used = moments_for(chosen, loaded, known or moments)
+    generation = given.generation_prompts(loaded, request)
+
+    def probe(edit: Edit) -> Sequence[Finding]:
+        more = chosen if probes is Probes.all else None
+        return probe_edit(loaded.model, edit, request, questions=questions, generation_prompts=generation, editor=more,
+                          moments=used, seed=seed)  # pyright: ignore[reportArgumentType]  # fmt: skip
+
     with working("study", _STEPS) as begin:
         story = edit_story(
             loaded.model,
             request,
             chosen,  # pyright: ignore[reportArgumentType]
-            moments=moments_for(chosen, loaded, known or moments),
+            moments=used,
             questions=questions,
-            generation_prompts=given.generation_prompts(loaded, request),
-            probe=(lambda edit: _findings(loaded, request, edit, seed)) if probes else None,
+            generation_prompts=generation,
+            probe=None if probes is Probes.none else probe,
             noise_samples=noise_samples,
             samples=texts,
             length=tokens,
@@ -117,11 +135,6 @@ def study_edit(
             begin=begin,
         )
     _write(story, out, save)
-
-
-def _findings(loaded: Loaded, request: EditRequest, edit: Edit, seed: int) -> Sequence[Finding]:
-    """What the probes find about this edit alone, of those that the model has inputs for."""
-    return ()
 
 
 def _check_places(out: Path, save: Path | None) -> None:

@@ -1,7 +1,6 @@
 """What both models said: to each question, and in texts of their own."""
 
 import math
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from lens_rome.editing import Edit
 from lens_rome.studies.one_edit.questions import GROUPS, Question
 from lens_rome.studies.probes.asking import Said, said
+from lens_rome.studies.probes.texts import mentions
 from lens_rome.surface import AbstractSurface
 
 
@@ -62,9 +62,8 @@ class Written:
 
     def mentions(self, words: str) -> tuple[bool, bool]:
         """Whether words stand in what was written after the prompt, before and after the edit: whole, in any case."""
-        pattern = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)", re.IGNORECASE)
         start = unicodedata.normalize("NFKD", self.prompt).replace("\n\n", " ")
-        found = [bool(pattern.search(text.removeprefix(start))) for text in (self.before, self.after)]
+        found = [mentions(text.removeprefix(start), [words]) > 0 for text in (self.before, self.after)]
         return found[0], found[1]
 
 

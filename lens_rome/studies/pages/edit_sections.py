@@ -91,7 +91,8 @@ def leaked_section(story: EditStory, *findings: Markup) -> Markup:
         )
     else:
         told = "No related subject was asked. "
-    lead = tag("p", told, _mentioned(story), class_="lead")
+    bled = [each.answer.reading for each in story.findings if each.probe == "bleed" and each.answer.n]
+    lead = tag("p", " ".join([told + _mentioned(story), *bled]), class_="lead")
     return section(LEAKED, lead, reply_groups(story, "leaked"), _mentions(story), *findings, name="leaked")
 
 

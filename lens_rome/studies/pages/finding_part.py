@@ -1,23 +1,28 @@
 """What a probe found, whatever it asks: question, answer, summary, rows, and what is missing."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from lens_rome.studies.pages.document import folded
-from lens_rome.studies.pages.elements import Markup, isolated, tag
+from lens_rome.studies.pages.elements import Markup, isolated, tag, text
 from lens_rome.studies.pages.forest import Interval, forest_plot
 from lens_rome.studies.pages.shares import number
 from lens_rome.studies.pages.table import Cell, Head, data_table
 from lens_rome.studies.probes.finding import Answer, Finding, Value
 
 _MOST_ROWS = 200
+_OPEN = 12  # lines of a summary that stand open
 
 
 def finding_part(finding: Finding) -> Markup:
     """The question as a heading, the number that answers it, and all behind it."""
-    parts = [tag("h3", finding.question, dir="auto"), _answer(finding.answer)]
+    heading = tag("h3", finding.question, dir="auto")
+    if not finding.rows and finding.missing:
+        reasons = (tag("p", "Not answered: ", isolated(each.reason), class_="missing") for each in finding.missing)
+        return tag("div", heading, *reasons, class_="finding", data_probe=finding.probe)
+    parts = [heading, _answer(finding.answer)]
     if finding.summary:
-        parts += [*_chart(finding), _table(finding.summary, "Summary")]
+        parts += _summary(finding)
     if finding.rows:
         parts.append(_rows(finding))
     if finding.missing:
@@ -34,7 +39,7 @@ def _answer(answer: Answer) -> Markup:
     else:
         interval = f"95% interval {number(answer.low)} to {number(answer.high)}; {cases}"
     figure = tag("p", tag("b", number(answer.value)), " ", isolated(answer.name), f" ({interval})", class_="figure")
-    return tag("div", figure, tag("p", isolated(answer.reading)))
+    return tag("div", figure, tag("p", _with_code(answer.reading)))
 
 
 def _rows(finding: Finding) -> Markup:
@@ -67,32 +72,45 @@ def _cell(value: Value) -> str | Cell:
     return value
 
 
-def _chart(finding: Finding) -> list[Markup]:
-    """The summary's numbers with their intervals, where it has them."""
-    lines = []
-    for row in finding.summary:
-        mean = _mean(row)
-        if mean is None or not math.isfinite(mean):
-            continue
-        low, high = (_float(row.get(end)) for end in ("low", "high"))
-        label = ", ".join(str(value) for value in row.values() if isinstance(value, str) and value)
-        lines.append(Interval(label or finding.probe, mean, low, high, number(mean)))
-    if not lines:
-        return []
-    caption = "Means with 95% intervals, in the units of the table below"
-    return [forest_plot({f"Summary: {finding.probe}": lines}, caption=caption, percent=False)]
+def _summary(finding: Finding) -> list[Markup]:
+    """The lines with intervals as a picture, and all as a table; long ones are folded."""
+    lines = list(_intervals(finding.summary))
+    caption = "Means with 95% intervals, in the units of the summary"
+    parts = [forest_plot({f"Summary: {finding.probe}": lines}, caption=caption, percent=False)] if lines else []
+    parts.append(_table(finding.summary, "Summary"))
+    n = max(len(lines), len(finding.summary))
+    return parts if n <= _OPEN else [folded(f"Summary, {n:,} lines", *parts)]
 
 
-def _mean(row: Mapping[str, Value]) -> float | None:
-    """The number of a summary row that its `low` and `high` belong to."""
-    if "low" not in row or "high" not in row:
-        return None
-    names = [name for name in ("mean", "value", "share", "ratio") if name in row]
-    if names:
-        return _float(row[names[0]])
-    low, high = _float(row["low"]), _float(row["high"])
-    found = (_float(value) for name, value in row.items() if name not in ("low", "high"))
-    return next((value for value in found if low <= value <= high), None)
+def _intervals(summary: Sequence[Mapping[str, Value]]) -> Iterator[Interval]:
+    """The lines that have a mean and both ends of an interval; their names are all that stands before the mean."""
+    one_case = len({row.get("case") for row in summary}) == 1
+    for row in summary:
+        mean, low, high = _mean(row), *(_float(row.get(end)) for end in ("low", "high"))
+        if all(map(math.isfinite, (mean, low, high))):
+            told = [
+                value if isinstance(value, str) else f"{name} {value}"
+                for name, value in row.items()
+                if name != "n"
+                and not (one_case and name == "case")
+                and value not in ("", None)
+                and not isinstance(value, float | bool)
+            ]
+            yield Interval(", ".join(told), mean, low, high, number(mean))
+
+
+def _with_code(sentence: str) -> Markup:
+    """A sentence with names between backticks as code."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return isolated(sentence)
+    return tag("bdi", *(tag("code", part) if place % 2 else text(part) for place, part in enumerate(parts)))
+
+
+def _mean(row: Mapping[str, Value]) -> float:
+    """The number of a line that its `low` and `high` belong to; NaN where there is none."""
+    name = next((name for name in ("mean", "value", "share", "ratio") if name in row), None)
+    return math.nan if name is None else _float(row[name])
 
 
 def _float(value: Value) -> float:

@@ -1,0 +1,210 @@
+"""The probes of one edit: its own case of each, made from what is asked of both models anyway."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lens_rome._typing import Model
+from lens_rome.editing import Edit
+from lens_rome.errors import FactError, LensRomeError
+from lens_rome.facts import EditRequest, EvalRecord
+from lens_rome.studies.one_edit.questions import Question
+from lens_rome.studies.probes.bleed import QUESTION as BLEED
+from lens_rome.studies.probes.bleed import BleedCase, bleed
+from lens_rome.studies.probes.concept import QUESTION as CONCEPT
+from lens_rome.studies.probes.concept import RelatedSubject, concept
+from lens_rome.studies.probes.direction import QUESTION as DIRECTION
+from lens_rome.studies.probes.direction import SLOT, DirectionCase, direction
+from lens_rome.studies.probes.finding import Answer, Finding, Missing
+from lens_rome.studies.probes.hops import QUESTION as HOPS
+from lens_rome.studies.probes.hops import HopsCase, hops
+from lens_rome.studies.probes.layers import QUESTION as LAYERS
+from lens_rome.studies.probes.layers import layers
+from lens_rome.studies.probes.making import Editor, Moments
+from lens_rome.studies.probes.prefixes import QUESTION as PREFIXES
+from lens_rome.studies.probes.prefixes import prefixes
+from lens_rome.studies.probes.strength import QUESTION as STRENGTH
+from lens_rome.studies.probes.strength import StrengthCase, strength
+from lens_rome.studies.probes.texts import mentions
+from lens_rome.surface import as_surface
+
+ASKING = ("direction", "hops", "strength", "bleed")
+"""Probes that only ask about the edit that is there."""
+EDITING = ("concept", "layers", "prefixes")
+"""Probes that make further edits: of related subjects, at every layer, with other prefixes."""
+_RELATED = 3
+_CASE = "the edit"
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What all probes of one edit share."""
+
+    model: Model
+    edit: Edit
+    request: EditRequest
+    questions: Sequence[Question]
+    generation_prompts: Sequence[str]
+    editor: Editor | None
+    moments: Moments
+    samples: int
+    tokens: int
+    bos: bool | None
+    seed: int
+
+    def prompts(self, group: str) -> tuple[str, ...]:
+        return tuple(each.prompt for each in self.questions if each.group == group)
+
+    @property
+    def named(self) -> str:
+        """The subject with the article that stands before it where the prompt begins."""
+        before = self.request.template.partition("{}")[0].strip()
+        return f"{before} {self.request.subject}" if before.lower() in ("the", "a", "an") else self.request.subject
+
+    @property
+    def record(self) -> EvalRecord:
+        """Raises `FactError` unless there is a paraphrase and a neighbour."""
+        paraphrases, neighbours = self.prompts("paraphrase"), self.prompts("neighbor")
+        if not (paraphrases and neighbours):
+            raise FactError("edits are scored by a paraphrase and a neighbour at least; give both.")
+        return EvalRecord(0, self.request, paraphrases, neighbours)
+
+
+def probe_edit(
+    model: Model,
+    edit: Edit,
+    request: EditRequest,
+    *,
+    questions: Sequence[Question] = (),
+    generation_prompts: Sequence[str] = (),
+    editor: Editor | None = None,
+    moments: Moments = None,
+    samples: int = 10,
+    tokens: int = 30,
+    prepend_bos: bool | None = None,
+    seed: int = 0,
+) -> tuple[Finding, ...]:
+    """What each probe finds about one edit. One that lacks its inputs, or refuses them, gives a finding without rows
+    that says why.
+
+    Of one case there is no interval over cases; `lens-rome study limits` has many.
+
+    Args:
+        editor: what made the edit, for the probes `EDITING`; None for those `ASKING` alone.
+        moments: for the editor.
+        samples: texts a prompt, of `direction` and `strength`.
+        tokens: of each text.
+
+    Raises:
+        EditMismatchError: the edit was made for other weights.
+    """
+    bos = edit.provenance.get("prepend_bos", prepend_bos)
+    inputs = _Inputs(
+        model, edit, request, questions, generation_prompts, editor, moments, samples, tokens, bos, seed
+    )  # fmt: skip
+    edit.check(as_surface(model))
+    return tuple(_found(name, inputs) for name in (*ASKING, *(EDITING if editor is not None else ())))
+
+
+def _found(name: str, inputs: _Inputs) -> Finding:
+    ask, question = _PROBES[name]
+    try:
+        return ask(inputs)
+    except LensRomeError as error:
+        nothing = Answer("not asked", math.nan, math.nan, math.nan, 0, "Nothing was asked, see below.")
+        return Finding(name, question, nothing, (), missing=(Missing(_CASE, str(error)),))
+
+
+def _direction(inputs: _Inputs) -> Finding:
+    request = inputs.request
+    told = {each.replace(request.target_new, SLOT) for each in inputs.prompts("reverse new")}
+    told |= {each.replace(request.target_true, SLOT) for each in inputs.prompts("reverse old")}
+    if not told:
+        raise FactError("no prompt was asked that names an object and asks for the subject (--reverse PROMPT).")
+    case = DirectionCase(_CASE, request, tuple(sorted(told)))
+    return direction(
+        inputs.model, inputs.edit, [case], known=False, samples=inputs.samples, tokens=inputs.tokens,
+        prepend_bos=inputs.bos, seed=inputs.seed,
+    )  # fmt: skip
+
+
+def _hops(inputs: _Inputs) -> Finding:
+    described = inputs.prompts("description")
+    if not described:
+        raise FactError("no prompt with a description of the subject was asked (--describe PROMPT).")
+    case = HopsCase(_CASE, inputs.request, described)
+    return hops(inputs.model, inputs.edit, [case], prepend_bos=inputs.bos, seed=inputs.seed)
+
+
+def _strength(inputs: _Inputs) -> Finding:
+    request = inputs.request
+    objects = [request.target_new, request.target_true]
+    neutral = [
+        each for each in inputs.generation_prompts if request.subject in each and not mentions(each, objects)
+    ]  # fmt: skip
+    if not neutral:
+        raise FactError("no prompt about the subject that names neither object was continued (--generate PROMPT).")
+    case = StrengthCase(_CASE, request, tuple(neutral))
+    return strength(
+        inputs.model, inputs.edit, [case], samples=inputs.samples, tokens=inputs.tokens, prepend_bos=inputs.bos,
+        seed=inputs.seed,
+    )  # fmt: skip
+
+
+def _bleed(inputs: _Inputs) -> Finding:
+    request, named = inputs.request, inputs.named
+    asked = [(each.prompt, each.old) for each in inputs.questions if each.group == "related"]
+    if not asked:
+        raise FactError("no related subject with an answer of its own was asked (--related PROMPT=ANSWER).")
+    distractors = (f"{named[:1].upper()}{named[1:]} is cool.", f"Many people like {_inside(named)}.")
+    case = BleedCase(_CASE, request, distractors, tuple(asked))
+    return bleed(inputs.model, inputs.edit, [case], prepend_bos=inputs.bos, seed=inputs.seed)
+
+
+def _inside(named: str) -> str:
+    """The name as it stands inside a sentence."""
+    article, space, rest = named.partition(" ")
+    return f"{article.lower()}{space}{rest}" if article in ("The", "A", "An") else named
+
+
+def _concept(inputs: _Inputs) -> Finding:
+    request = inputs.request
+    before, _, after = request.template.partition("{}")
+    names = [
+        prompt[len(before) : len(prompt) - len(after)]
+        for prompt in inputs.prompts("neighbor")
+        if prompt.startswith(before) and prompt.endswith(after)
+    ]
+    if not names:
+        raise FactError("no neighbour is asked about in the words of the edited prompt: no related subject is known.")
+    cases = [
+        RelatedSubject(name, EditRequest(name, request.template, request.target_new, request.target_true))
+        for name in (request.subject, *names[:_RELATED])
+    ]
+    assert inputs.editor is not None
+    return concept(inputs.model, inputs.editor, cases, moments=inputs.moments, prepend_bos=inputs.bos, seed=inputs.seed)
+
+
+def _layers(inputs: _Inputs) -> Finding:
+    assert inputs.editor is not None
+    tokens = ("subject_last",) if hasattr(inputs.editor, "lookup") else None
+    return layers(inputs.model, inputs.editor, [inputs.record], moments=inputs.moments, tokens=tokens, seed=inputs.seed)
+
+
+def _prefixes(inputs: _Inputs) -> Finding:
+    assert inputs.editor is not None
+    return prefixes(
+        inputs.model, inputs.editor, [inputs.record], moments=inputs.moments, prepend_bos=inputs.bos, seed=inputs.seed
+    )
+
+
+_PROBES: Mapping[str, tuple[Callable[[_Inputs], Finding], str]] = {
+    "direction": (_direction, DIRECTION),
+    "hops": (_hops, HOPS),
+    "strength": (_strength, STRENGTH),
+    "bleed": (_bleed, BLEED),
+    "concept": (_concept, CONCEPT),
+    "layers": (_layers, LAYERS),
+    "prefixes": (_prefixes, PREFIXES),
+}
+"""Each probe with what it asks, by name, in the order of the page."""
