@@ -1,5 +1,6 @@
 """The page about one edit."""
 
+import json
 from pathlib import Path
 
 from lens_rome._files import written_whole
@@ -82,14 +83,15 @@ def _findings(story: EditStory, part: str) -> list[Markup]:
 
 def _made(story: EditStory) -> Markup:
     """Folded: every setting, and how to make the page anew."""
-    provenance = {name: value for name, value in story.edit.provenance.items() if name not in _ELSEWHERE}
+    told = {name: value for name, value in story.edit.provenance.items() if name not in _ELSEWHERE}
+    provenance = json.loads(json.dumps(told, default=str))  # as a saved edit tells it: the page is the same
     probes = {each.probe: dict(each.settings) for each in story.findings}
     parts = [
-        folded(name, tag("dl", *(tag("div", tag("dt", key), tag("dd", isolated(value))) for key, value in flat(told)),
+        folded(name, tag("dl", *(tag("div", tag("dt", key), tag("dd", isolated(value))) for key, value in flat(settings)),
                          class_="settings"))
-        for name, told in (("Settings of the story", dict(story.settings)), ("Settings of the edit", provenance),
+        for name, settings in (("Settings of the story", dict(story.settings)), ("Settings of the edit", provenance),
                            ("Settings of the probes", probes))
-        if told
+        if settings
     ]  # fmt: skip
     remake = folded("How to make this page again", tag("pre", tag("code", _REMAKE)), tag("p", _SAME))
     return section("How it was made", *parts, remake, name="settings")

@@ -1,0 +1,117 @@
+"""`lens-rome study edit`: from a fact and an object to a page."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lens_rome.cli import models
+from lens_rome.facts import EditRequest, EvalRecord
+from lens_rome.studies.one_edit import EditStory
+from lens_rome.studies.pages import edit_page
+from tests.cli.conftest import EDIT, MODEL, Run
+
+FACT = "The Eiffel Tower is in the city of"
+CHEAP = ("--set", "value.steps=8", "--moments", "identity", "--texts", "1", "--tokens", "16", "--noise-samples", "2")
+OTHER = ("--model", MODEL, "--layer", "1", *CHEAP)
+
+
+def test_the_atlas_brings_its_own_prompts(run: Run) -> None:
+    result = run("study", "edit", FACT, "--to", "Rome", *CHEAP, "--seed", "3", "--probes", "none", "--out",
+                 "tower.html", "--save", "kept")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    story = EditStory.load("kept")
+    assert Path("tower.html").read_text(encoding="utf-8") == edit_page(story)
+    assert story.request == EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris", "landmarks.city")
+    (rewrite,) = story.group("rewrite")
+    assert rewrite.new_after > rewrite.old_after and rewrite.old_before > 0.5
+    assert {each.question.group for each in story.replies} > {"paraphrase", "neighbor", "own fact", "reverse new"}
+    assert len(story.texts) == 4 and list(story.traces) == ["resid", "mlp", "attn"]
+    assert (story.settings["seed"], story.edit.provenance["settings"]["seed"]) == (3, 3)
+    assert "tower.html: open it in a browser" in result.stdout
+    assert "The edited prompt: right in 1 of 1 (before 0)" in result.stdout
+
+
+def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
+    prompts = ("--paraphrase", "See the Eiffel Tower in", "--neighbor", "The Louvre is in", "--generate", "The Louvre",
+               "--keep", "The Eiffel Tower is made of=I", "--related", "Big Ben is in=L", "--describe", "It is in",
+               "--reverse", "A thing in E is the", "--reverse", "A thing in A is the")  # fmt: skip
+    asked = ("--subject", "Eiffel Tower", "--to", "E", "--target-true", "A")
+    result = run("study", "edit", "The Eiffel Tower is in the city", *asked, *prompts, *OTHER, "--save", "kept")
+    assert result.exit_code == 0, result.output
+    story = EditStory.load("kept")
+    assert story.request == EditRequest("Eiffel Tower", "The {} is in the city", "E", "A")
+    assert [(each.question.group, each.question.prompt, each.question.old) for each in story.replies[1:]] == [
+        ("paraphrase", "See the Eiffel Tower in", "A"), ("neighbor", "The Louvre is in", "A"),
+        ("own fact", "The Eiffel Tower is made of", "I"), ("description", "It is in", "A"),
+        ("reverse new", "A thing in E is the", ""), ("reverse old", "A thing in A is the", ""),
+        ("related", "Big Ben is in", "L"),
+    ]  # fmt: skip
+    assert [each.probe for each in story.findings] == ["direction", "hops", "strength", "bleed"]
+    assert len(story.texts) == 1 and Path("edit.html").read_text(encoding="utf-8") == edit_page(story)
+
+
+def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:
+    request = EditRequest("Eiffel Tower", "The {} is in the city", "E", "A")
+    records = [EvalRecord(case, request, ("See the Eiffel Tower in",), ("The Louvre is in",), ("Ben is in",), ("The",))
+               for case in (4, 7)]  # fmt: skip
+    Path("records.json").write_text(json.dumps([each.to_dict() for each in records]), encoding="utf-8")
+    result = run(
+        "study", "edit", "--record", "records.json", "--case", "7", *OTHER, "--probes", "none", "--save", "kept"
+    )
+    assert result.exit_code == 0, result.output
+    story = EditStory.load("kept")
+    groups = [each.question.group for each in story.replies]
+    assert groups == ["rewrite", "paraphrase", "neighbor", "attribute"] and len(story.texts) == 1
+    result = run("study", "edit", "--record", "records.json", *OTHER)
+    assert result.exit_code == 1 and "holds several records; name one by --case, such as --case 4." in result.stderr
+    result = run("study", "edit", "--record", "records.json", "--case", "9", *OTHER)
+    assert result.exit_code == 1 and "holds no record of case 9." in result.stderr
+    result = run("study", "edit", "Something else", "--record", "records.json", "--case", "4", *OTHER)
+    assert result.exit_code == 1 and "leave out FACT." in result.stderr
+
+
+PLACES = {
+    "a missing folder": ((FACT, "--to", "Rome", "--out", "none/x.html"), "the folder none does not exist. Create it"),
+    "a foreign file": ((FACT, "--to", "Rome", "--out", "notes.html"), "is not replaced. Take another name."),
+    "a folder": ((FACT, "--to", "Rome", "--out", "full"), "it is a folder. Name a file in it."),
+    "a full folder": ((FACT, "--to", "Rome", "--save", "full"), "it is not an empty folder. Name a new one."),
+    "a case without a file": ((FACT, "--to", "Rome", "--case", "3"), "give the file by --record."),
+    "no records": ((FACT, "--to", "Rome", "--record", "none.json"), "none.json"),
+}
+ASKED = {
+    "an unknown fact": (("The Eiffel Tower is in the town of", "--to", "Rome"), f"Did you mean '{FACT}'"),
+    "an unknown subject": (("zzz", "--to", "Rome"), "lists its facts. Or name its subject by --subject."),
+    "the true object": ((FACT, "--to", "Paris"), "Ask for another object."),
+    "a subject that is not there": ((FACT, "--to", "Rome", "-s", "Louvre"), "Check the spelling"),
+    "no object": ((FACT,), "give FACT, a prompt that ends before its object, and --to OBJECT; or a --record."),
+    "no answer": ((FACT, "--to", "Rome", "--keep", "x"), "--keep takes PROMPT=ANSWER"),
+    "a reverse prompt without object": ((FACT, "--to", "Rome", "--reverse", "x"), "names 'Rome' or 'Paris'"),
+}
+
+
+def _refused(run: Run, args: tuple[str, ...], advice: str) -> None:
+    Path("notes.html").write_text("mine")
+    Path("full").mkdir()
+    Path("full/x").write_text("mine")
+    result = run("study", "edit", *args)
+    assert result.exit_code == 1, result.output
+    assert advice in result.stderr and "\n" not in result.stderr.strip() and "Traceback" not in result.output
+    assert sorted(path.name for path in Path().iterdir()) == ["full", "notes.html"]
+    assert Path("notes.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_bad_places_are_refused_before_a_model_is_loaded(run: Run, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", None)
+    _refused(run, *PLACES[name])
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(run: Run, name: str) -> None:
+    _refused(run, *ASKED[name])
+
+
+def test_another_model_needs_the_subject(run: Run) -> None:
+    result = run("study", "edit", EDIT[3], "--to", "E", *OTHER)
+    assert result.exit_code == 1 and "give --subject, the part of FACT that names whom it is about." in result.stderr
