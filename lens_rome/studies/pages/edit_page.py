@@ -85,13 +85,13 @@ def _made(story: EditStory) -> Markup:
     """Folded: every setting, and how to make the page anew."""
     told = {name: value for name, value in story.edit.provenance.items() if name not in _ELSEWHERE}
     provenance = json.loads(json.dumps(told, default=str))  # as a saved edit tells it: the page is the same
-    probes = {each.probe: dict(each.settings) for each in story.findings}
+    probes = {found.probe: dict(found.settings) for found in story.findings}
     parts = [
-        folded(name, tag("dl", *(tag("div", tag("dt", key), tag("dd", isolated(value))) for key, value in flat(settings)),
+        folded(name, tag("dl", *(tag("div", tag("dt", key), tag("dd", isolated(value))) for key, value in flat(each)),
                          class_="settings"))
-        for name, settings in (("Settings of the story", dict(story.settings)), ("Settings of the edit", provenance),
+        for name, each in (("Settings of the story", dict(story.settings)), ("Settings of the edit", provenance),
                            ("Settings of the probes", probes))
-        if settings
+        if each
     ]  # fmt: skip
     remake = folded("How to make this page again", tag("pre", tag("code", _REMAKE)), tag("p", _SAME))
     return section("How it was made", *parts, remake, name="settings")
