@@ -1,4 +1,4 @@
-"""The study of localization and editing gives what a plain loop over its definitions gives, and goes on after a stop."""
+"""The study of localization and editing gives what a plain loop gives, and goes on after a stop."""
 
 import math
 from collections.abc import Callable
@@ -149,7 +149,7 @@ def test_a_finished_study_is_not_done_again(
 ) -> None:
     first = study(problems=PROBLEMS[:1], methods=[ROME_3])
 
-    def never(*args: Any, **kwargs: Any) -> None:
+    def never(*_: Any, **__: Any) -> None:
         raise AssertionError("edited again")
 
     monkeypatch.setattr(ROME, "edit_each", never)
@@ -173,7 +173,7 @@ def test_what_cannot_be_asked_or_edited_is_a_row_with_its_reason(study: Callable
 
 
 def test_essence_compares_the_unedited_models_own_texts(
-    gpt2: Any, study: Callable[..., LocalizationReport], monkeypatch: pytest.MonkeyPatch
+    study: Callable[..., LocalizationReport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[list[str]] = []
     from lens_rome.evaluation import text_scorer
