@@ -48,7 +48,8 @@ def show_study(
     """
     report = load_localization(folder)
     _progress(screen, report, folder)
-    if not draws or not report.scores["rewrite"].notna().any():
+    scores: Any = report.scores
+    if not draws or not scores["rewrite"].notna().any():
         return
     study = _Study(folder, report, analysis(report), window, marks or {})
     screen.print(f"\n{escape(localization_table(study.main, score='rewrite'))}", soft_wrap=True)
@@ -59,7 +60,7 @@ def show_study(
 
 
 def _progress(screen: Console, report: LocalizationReport, folder: Path) -> None:
-    scores = report.scores
+    scores: Any = report.scores
     done = int((scores["missing"] == "").sum())
     screen.print(f"{done} edits are scored, in {folder}.", soft_wrap=True)
     lacking = scores.loc[scores["missing"] != "", "missing"]
@@ -87,14 +88,24 @@ class _Study:
     asked: int | None
     marks: Mapping[str, Any]
 
+    @property
+    def scores(self) -> Any:
+        """A data frame, and of no narrower type: a checker takes what is chosen from one for anything."""
+        return self.report.scores
+
+    @property
+    def effects(self) -> Any:
+        """As `scores`."""
+        return self.report.effects
+
     @cached_property
     def n_layers(self) -> int:
-        return int(self.report.effects["layer"].max()) + 1
+        return int(self.effects["layer"].max()) + 1
 
     @cached_property
     def window(self) -> int:
         """Of the tables and scatter plots."""
-        effects = self.report.effects
+        effects = self.effects
         there = sorted(set(effects.loc[effects["measure"] == "tracing", "window"]))
         wanted = default_window("mlp", self.n_layers) if self.asked is None else self.asked
         if self.asked is not None and wanted not in there:
@@ -109,7 +120,7 @@ class _Study:
     @property
     def answer(self) -> str:
         """How much the tracing effect adds at most, over all windows, problems, methods and scores."""
-        found = self.analysis.regressions
+        found: Any = self.analysis.regressions
         found = found[(found["measure"] == "tracing") & (found["subset"] == "all") & found["difference"].notna()]
         if found.empty:
             return "No regression could be computed; the table says why."
@@ -123,14 +134,14 @@ class _Study:
 
     @property
     def title(self) -> str:
-        ids = self.report.scores["id"].nunique()
+        ids = self.scores["id"].nunique()
         return f"{ids} facts, {self.report.settings.get('model', 'model')}"
 
     def write(self, files: Folder) -> None:
         """Tables and pictures."""
         tables = {
-            "scores.csv": ("every edit with its scores", self.report.scores),
-            "effects.csv": ("every fact's effect of every layer", self.report.effects),
+            "scores.csv": ("every edit with its scores", self.scores),
+            "effects.csv": ("every fact's effect of every layer", self.effects),
             "regressions.csv": ("all regressions: measures, windows, predictors", self.analysis.regressions),
             "correlations.csv": ("correlations layer by layer", self.analysis.correlations),
         }
@@ -147,15 +158,15 @@ class _Study:
             if (self.main["score"] == score).any():
                 yield f"## R² of the {score.replace('_', ' ')} score"
                 yield localization_table(self.main, score=score, format="markdown")
-        for problem in dict.fromkeys(self.report.scores["problem"]):
+        for problem in dict.fromkeys(self.scores["problem"]):
             for score in ("rewrite", "paraphrase", "neighborhood", "essence"):
-                own = self.report.scores[self.report.scores["problem"] == problem]
+                own = self.scores[self.scores["problem"] == problem]
                 if own[score].notna().any():
                     yield f"## {score.capitalize()} score by layer: {problem}"
                     yield scores_table(own, score=score, problem=problem, format="markdown")
 
     def _pictures(self) -> Iterator[tuple[str, str, Any]]:
-        scores, effects, title = self.report.scores, self.report.effects, self.title
+        scores, effects, title = self.scores, self.effects, self.title
         marks = dict(self.marks)
         yield "effects.png", "tracing effect by layer", lambda: plot_layer_effects(effects, title=title, **marks)
         yield (
@@ -193,7 +204,7 @@ class _Study:
 
     def _scatters(self) -> Iterator[tuple[str, str, Any]]:
         """The paper's versions of score against effect, as far as the study has them."""
-        scores, effects, window = self.report.scores, self.report.effects, self.window
+        scores, effects, window = self.scores, self.effects, self.window
         versions = (
             ("rome", "error injection", "ROME", "rewrite", "effect", "tracing"),
             ("rome_last_token", "error injection", "ROME", "rewrite", "effect_last", "tracing"),

@@ -9,7 +9,7 @@ import typer
 
 from lens_rome.cli.editors import MomentsFile
 from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
-from lens_rome.cli.evaluate import _one_of_each_kind
+from lens_rome.cli.show_evaluation import one_of_each_kind
 from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.evaluate_task import PROBLEMS
 from lens_rome.cli.localization_task import LocalizationTask
@@ -97,7 +97,7 @@ def localization(
         bos,
         seed,
     )
-    with _one_of_each_kind():
+    with one_of_each_kind():
         job = task.job("cpu" if engine is Engine.ray else device)
         console().print(f"{len(job.records)} known facts, {len(job.ids)} edits.")
         run = open_study(out, job)

@@ -1,7 +1,7 @@
 """All regressions and correlations of a study."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lens_rome.studies.localization.concentrated import concentrated_ids
 from lens_rome.studies.localization.correlations import correlations
@@ -27,7 +27,7 @@ class Analysis:
     def of(self, measure: str, window: int, *, predictor: str = "effect", subset: str = "all") -> "pd.DataFrame":
         """The regressions of one measure, window, predictor and subset: what a table or a picture takes."""
         asked = {"measure": measure, "window": window, "predictor": predictor, "subset": subset}
-        found = self.regressions
+        found: Any = self.regressions
         for name, value in asked.items():
             found = found[found[name] == value]
         return found

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lens_rome._typing import Model
 from lens_rome.errors import EditError
@@ -56,7 +56,7 @@ def trace_records(
     if not windows or min(windows) < 1 or len(set(windows)) < len(windows):
         raise EditError(f"windows are different whole numbers from 1, got {tuple(windows)}.")
     facts = traced_facts(records)
-    told = {"known": False, "target": True, "shard": shard, "progress": progress, "prepend_bos": prepend_bos}
+    told: dict[str, Any] = {"known": False, "target": True, "shard": shard, "progress": progress, "prepend_bos": prepend_bos}
     for window in windows:
         trace_facts(
             model, facts, (_KIND,), out=out / _name(window), noise=noise, samples=samples, window=window, **told

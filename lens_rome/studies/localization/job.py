@@ -59,12 +59,13 @@ class LocalizationJob:
     essence: TextSettings | None = None
 
     def __post_init__(self) -> None:
-        for what, names in (
-            ("records", [record.case_id for record in self.records]),
-            ("problems", [problem.name for problem in self.problems]),
-            ("methods", [method.name for method in self.methods]),
-            ("layers", list(self.layers)),
-        ):
+        parts: dict[str, list[Any]] = {
+            "records": [record.case_id for record in self.records],
+            "problems": [problem.name for problem in self.problems],
+            "methods": [method.name for method in self.methods],
+            "layers": list(self.layers),
+        }
+        for what, names in parts.items():
             if not names:
                 raise EditError(f"the study needs {what}, got none.")
             twice = next((name for name in names if names.count(name) > 1), None)

@@ -45,7 +45,8 @@ def random_frames(
         for name in names
         for layer in range(6)
     )
-    traced = effects[(effects.measure == "tracing") & (effects.window == 5)].set_index(["id", "layer"])["effect"]
+    frame: Any = effects
+    traced = frame[(frame.measure == "tracing") & (frame.window == 5)].set_index(["id", "layer"])["effect"]
     scores = pd.DataFrame(
         score_row(
             name,

@@ -38,7 +38,7 @@ def test_three_layers_of_half_the_largest_are_few_and_four_are_not() -> None:
 def test_a_record_that_lacks_layers_and_settings_that_make_no_sense_are_refused() -> None:
     _, effects = of_values([(name, layer, 0.5, 0) for name in "ab" for layer in range(4)])
     with pytest.raises(StudyError, match=r"record 'b' has effects of 3 of 4 layers\. Trace all layers"):
-        concentrated_ids(effects[:-1], window=5)
+        concentrated_ids(effects.iloc[:-1], window=5)
     with pytest.raises(TraceError, match="share must be above 0"):
         concentrated_ids(effects, window=5, share=0)
     with pytest.raises(TraceError, match="at_most must be a whole number"):

@@ -10,7 +10,7 @@ from lens_rome.studies.localization.regressions import REGRESSION_COLUMNS
 from tests.oracles.regression import f_tail
 from tests.studies.localization.frames import METHODS, PROBLEMS
 
-FRAME = published_regressions()
+FRAME: Any = published_regressions()
 
 
 def printed(problem: str, method: str, score: str = "rewrite", data: str = "counterfact", subset: str = "all") -> Any:

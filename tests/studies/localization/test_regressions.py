@@ -14,7 +14,8 @@ COUNTS = ["n_facts", "n_rows", "n_layers"]
 
 
 def only(scores: Any, effects: Any, **options: Any) -> dict[str, Any]:
-    (row,) = regressions(scores, effects, **{"window": 5, "score_names": ("rewrite",), **options}).to_dict("records")
+    asked: dict[str, Any] = {"window": 5, "score_names": ("rewrite",), **options}
+    (row,) = regressions(scores, effects, **asked).to_dict("records")
     return row
 
 
@@ -80,9 +81,10 @@ def test_a_score_that_is_linear_in_the_layer_is_explained_by_it_and_leaves_nothi
 
 
 def test_a_score_that_is_the_effect_is_explained_by_it() -> None:
-    scores, effects = random_frames(0)
+    found: Any = random_frames(0)
+    scores, effects = found
     traced = effects[(effects.measure == "tracing") & (effects.window == 5)].set_index(["id", "layer"])["effect"]
-    scores["rewrite"] = [traced[row.id, row.layer] for row in scores.itertuples()]
+    scores["rewrite"] = [traced[pair] for pair in zip(scores["id"], scores["layer"], strict=True)]
     found = only(scores, effects)
     assert found["r2_effect"] == pytest.approx(1, abs=1e-12) and found["r2_both"] == pytest.approx(1, abs=1e-12)
     assert found["r2_layer"] < 0.5 and (found["f"], found["p"], found["missing"]) == (np.inf, 0, "")
