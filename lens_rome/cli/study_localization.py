@@ -9,13 +9,13 @@ import typer
 
 from lens_rome.cli.editors import MomentsFile
 from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
-from lens_rome.cli.show_evaluation import one_of_each_kind
 from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.evaluate_task import PROBLEMS
 from lens_rome.cli.localization_task import LocalizationTask
 from lens_rome.cli.models import ATLAS, Recipe
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_names, split_numbers
 from lens_rome.cli.reporting import CommandError, console, reporting
+from lens_rome.cli.show_evaluation import one_of_each_kind
 from lens_rome.cli.show_localization import show_study
 from lens_rome.runs import Worker
 from lens_rome.studies.localization import METHODS, WINDOWS, open_study, trace_study

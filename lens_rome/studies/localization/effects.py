@@ -56,7 +56,13 @@ def trace_records(
     if not windows or min(windows) < 1 or len(set(windows)) < len(windows):
         raise EditError(f"windows are different whole numbers from 1, got {tuple(windows)}.")
     facts = traced_facts(records)
-    told: dict[str, Any] = {"known": False, "target": True, "shard": shard, "progress": progress, "prepend_bos": prepend_bos}
+    told: dict[str, Any] = {
+        "known": False,
+        "target": True,
+        "shard": shard,
+        "progress": progress,
+        "prepend_bos": prepend_bos,
+    }
     for window in windows:
         trace_facts(
             model, facts, (_KIND,), out=out / _name(window), noise=noise, samples=samples, window=window, **told

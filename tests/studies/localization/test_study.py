@@ -66,7 +66,14 @@ WAYS: dict[str, Any] = {"noise": NOISE, "moments": "identity", "progress": False
 @pytest.fixture
 def study(gpt2: Any, tmp_path: Path) -> Callable[..., Any]:
     def run(**changes: Any) -> LocalizationReport:
-        asked: dict[str, Any] = {"out": tmp_path / "study", "layers": [0, 2], "essence": False, "problems": PROBLEMS, **WAYS, **changes}
+        asked: dict[str, Any] = {
+            "out": tmp_path / "study",
+            "layers": [0, 2],
+            "essence": False,
+            "problems": PROBLEMS,
+            **WAYS,
+            **changes,
+        }
         methods = asked.pop("methods", [ROME_3, TUNED])
         return localization(gpt2, asked.pop("records", RECORDS), methods, **asked)
 
@@ -143,9 +150,7 @@ def test_two_shares_make_the_whole(study: Callable[..., Any], tmp_path: Path) ->
     pd.testing.assert_frame_equal(both.scores.drop(columns=drop), whole.scores.drop(columns=drop), rtol=1e-9)
 
 
-def test_a_finished_study_is_not_done_again(
-    study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_study_is_not_done_again(study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     first = study(problems=PROBLEMS[:1], methods=[ROME_3])
 
     def never(*_: Any, **__: Any) -> None:
@@ -246,9 +251,7 @@ def test_published_settings_differ_by_problem() -> None:
         ({"windows": (0,)}, "windows are different whole numbers"),
     ],
 )
-def test_what_is_no_study_is_refused(
-    study: Callable[..., Any], changes: dict[str, Any], message: str
-) -> None:
+def test_what_is_no_study_is_refused(study: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(EditError, match=message):
         study(**changes)
 
