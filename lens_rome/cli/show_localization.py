@@ -119,17 +119,22 @@ class _Study:
 
     @property
     def answer(self) -> str:
-        """How much the tracing effect adds at most, over all windows, problems, methods and scores."""
+        """How much the tracing effect adds to the rewrite score's explained variance, over all windows, problems and
+        methods.
+        """
         found: Any = self.analysis.regressions
-        found = found[(found["measure"] == "tracing") & (found["subset"] == "all") & found["difference"].notna()]
+        asked = {"measure": "tracing", "subset": "all", "predictor": "effect", "score": "rewrite"}
+        for name, value in asked.items():
+            found = found[found[name] == value]
+        found = found[found["difference"].notna()]
         if found.empty:
-            return "No regression could be computed; the table says why."
+            return "No regression of the rewrite score could be computed; the table says why."
         most = found.loc[found["difference"].idxmax()]
         return (
-            f"Knowing a fact's tracing effect adds at most {most['difference']:.3f} to the share of variance that the "
-            f"edited layer explains ({most['r2_layer']:.3f}): {most['problem']}, {most['method']}, {most['score']} "
-            f"score, window {most['window']}, {most['predictor']}. The median over all "
-            f"{len(found)} regressions is {found['difference'].median():.3f}."
+            f"Rewrite score, {len(found)} regressions (all problems, methods and windows): a fact's tracing effect adds "
+            f"{found['difference'].median():.3f} in the median to the share of variance that the edited layer explains "
+            f"({found['r2_layer'].median():.3f}), and at most {most['difference']:.3f} ({most['problem']}, "
+            f"{most['method']}, window {most['window']}; the layer alone {most['r2_layer']:.3f})."
         )
 
     @property
