@@ -1,4 +1,4 @@
-"""The command line: `lens-rome demo`, `trace`, `edit`, `evaluate`, `edits`, `moments` and `report`, one module each."""
+"""The command line: `lens-rome demo`, `trace`, `edit`, `evaluate`, `edits`, `moments`, `report` and `study`."""
 
 from typing import Annotated
 

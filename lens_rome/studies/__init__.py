@@ -1,4 +1,4 @@
-"""Questions asked with the parts below: what editing in sequence does to a model."""
+"""Questions asked with the parts below: editing in sequence, localization and editing, probes, one edit, pages."""
 
 from lens_rome.studies.sequence import sequence as sequence
 from lens_rome.studies.sequence_report import Checkpoint as Checkpoint
