@@ -166,7 +166,8 @@ def _write(story: EditStory, out: Path, save: Path | None) -> None:
         if share.n:
             screen.print(f"  {group.title}: right in {share.after} of {share.n} (before {share.before})", markup=False)
     for finding in story.findings:
-        screen.print(f"  {finding.answer}", soft_wrap=True, markup=False)
+        told = str(finding.answer) if finding.rows else f"{finding.probe}: not asked, {finding.missing[0].reason}"
+        screen.print(f"  {told}", soft_wrap=True, markup=False)
     if save is not None:
         screen.print(f"{save}: the story; EditStory.load reads it", soft_wrap=True, markup=False)
     screen.print(f"{out}: open it in a browser", soft_wrap=True, markup=False)

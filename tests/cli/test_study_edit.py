@@ -24,12 +24,12 @@ def test_the_atlas_brings_its_own_prompts(run: Run) -> None:
     assert Path("tower.html").read_text(encoding="utf-8") == edit_page(story)
     assert story.request == EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris", "landmarks.city")
     (rewrite,) = story.group("rewrite")
-    assert rewrite.new_after > rewrite.old_after and rewrite.old_before > 0.5
+    assert rewrite.new_after > 1000 * rewrite.new_before and rewrite.old_after < rewrite.old_before > 0.5
     assert {each.question.group for each in story.replies} > {"paraphrase", "neighbor", "own fact", "reverse new"}
     assert len(story.texts) == 4 and list(story.traces) == ["resid", "mlp", "attn"]
     assert (story.settings["seed"], story.edit.provenance["settings"]["seed"]) == (3, 3)
     assert "tower.html: open it in a browser" in result.stdout
-    assert "The edited prompt: right in 1 of 1 (before 0)" in result.stdout
+    assert f"The edited prompt: right in {int(bool(rewrite.right))} of 1 (before 0)" in result.stdout
 
 
 def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
@@ -48,6 +48,7 @@ def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
         ("related", "Big Ben is in", "L"),
     ]  # fmt: skip
     assert [each.probe for each in story.findings] == ["direction", "hops", "strength", "bleed"]
+    assert "nan" not in result.stdout
     assert len(story.texts) == 1 and Path("edit.html").read_text(encoding="utf-8") == edit_page(story)
 
 
@@ -67,6 +68,11 @@ def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:
     assert result.exit_code == 1 and "holds several records; name one by --case, such as --case 4." in result.stderr
     result = run("study", "edit", "--record", "records.json", "--case", "9", *OTHER)
     assert result.exit_code == 1 and "holds no record of case 9." in result.stderr
+    strange = EvalRecord(4, request, ("See it in",))
+    Path("strange.json").write_text(json.dumps([strange.to_dict()]), encoding="utf-8")
+    result = run("study", "edit", "--record", "strange.json", *OTHER)
+    assert result.exit_code == 1 and "is not in the prompt 'See it in'. Correct the prompt" in result.stderr
+    assert "\n" not in result.stderr.strip()
     result = run("study", "edit", "Something else", "--record", "records.json", "--case", "4", *OTHER)
     assert result.exit_code == 1 and "leave out FACT." in result.stderr
 
