@@ -115,8 +115,8 @@ def study_edit(
 
     def probe(edit: Edit) -> Sequence[Finding]:
         more = chosen if probes is Probes.all else None
-        return probe_edit(loaded.model, edit, request, questions=questions, generation_prompts=generation, editor=more,
-                          moments=used, seed=seed)  # pyright: ignore[reportArgumentType]  # fmt: skip
+        return probe_edit(loaded.model, edit, request, questions=questions, generation_prompts=generation,
+                          moments=used, seed=seed, editor=more)  # pyright: ignore[reportArgumentType]  # fmt: skip
 
     with working("study", _STEPS) as begin:
         story = edit_story(

@@ -1,6 +1,7 @@
 """`lens-rome study edit`: from a fact and an object to a page."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from tests.cli.conftest import EDIT, MODEL, Run
 FACT = "The Eiffel Tower is in the city of"
 CHEAP = ("--set", "value.steps=8", "--moments", "identity", "--texts", "1", "--tokens", "16", "--noise-samples", "2")
 OTHER = ("--model", MODEL, "--layer", "1", *CHEAP)
+load_once = cache(models.load_atlas_model)  # no command changes the model that it loads
 
 
-def test_the_atlas_brings_its_own_prompts(run: Run) -> None:
+def test_the_atlas_brings_its_own_prompts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", load_once)
     result = run("study", "edit", FACT, "--to", "Rome", *CHEAP, "--seed", "3", "--probes", "none", "--out",
                  "tower.html", "--save", "kept")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -114,7 +117,10 @@ def test_bad_places_are_refused_before_a_model_is_loaded(run: Run, name: str, mo
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(run: Run, name: str) -> None:
+def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", load_once)
     _refused(run, *ASKED[name])
 
 
