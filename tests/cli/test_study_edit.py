@@ -57,8 +57,8 @@ def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
 
 def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:
     request = EditRequest("Eiffel Tower", "The {} is in the city", "E", "A")
-    records = [EvalRecord(case, request, ("See the Eiffel Tower in",), ("The Louvre is in",), ("Ben is in",), ("The",))
-               for case in (4, 7)]  # fmt: skip
+    prompts = ("See the Eiffel Tower in",), ("The Louvre is in",), ("Ben is in",), ("The Eiffel Tower",)
+    records = [EvalRecord(case, request, *prompts) for case in (4, 7)]
     Path("records.json").write_text(json.dumps([each.to_dict() for each in records]), encoding="utf-8")
     result = run(
         "study", "edit", "--record", "records.json", "--case", "7", *OTHER, "--probes", "none", "--save", "kept"
