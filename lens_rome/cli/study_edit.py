@@ -115,8 +115,8 @@ def study_edit(
 
     def probe(edit: Edit) -> Sequence[Finding]:
         more = chosen if probes is Probes.all else None
-        return probe_edit(loaded.model, edit, request, questions=questions, generation_prompts=generation, editor=more,
-                          moments=used, seed=seed)  # pyright: ignore[reportArgumentType]  # fmt: skip
+        return probe_edit(loaded.model, edit, request, questions=questions, generation_prompts=generation,
+                          moments=used, seed=seed, editor=more)  # pyright: ignore[reportArgumentType]  # fmt: skip
 
     with working("study", _STEPS) as begin:
         story = edit_story(
@@ -166,7 +166,8 @@ def _write(story: EditStory, out: Path, save: Path | None) -> None:
         if share.n:
             screen.print(f"  {group.title}: right in {share.after} of {share.n} (before {share.before})", markup=False)
     for finding in story.findings:
-        screen.print(f"  {finding.answer}", soft_wrap=True, markup=False)
+        told = str(finding.answer) if finding.rows else f"{finding.probe}: not asked, {finding.missing[0].reason}"
+        screen.print(f"  {told}", soft_wrap=True, markup=False)
     if save is not None:
         screen.print(f"{save}: the story; EditStory.load reads it", soft_wrap=True, markup=False)
     screen.print(f"{out}: open it in a browser", soft_wrap=True, markup=False)

@@ -1,5 +1,6 @@
 """What `lens-rome study edit` is asked: which fact, which new object, and which prompts tell its story."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -9,6 +10,7 @@ from lens_rome.cli.edit_one import completed
 from lens_rome.cli.models import Loaded
 from lens_rome.cli.reporting import CommandError
 from lens_rome.datasets import iter_records
+from lens_rome.datasets.records import subject_absent
 from lens_rome.facts import EditRequest, EvalRecord, Fact, fill_template
 from lens_rome.studies.one_edit import Question, record_questions, world_questions
 
@@ -88,8 +90,18 @@ def read_record(path: Path, case: int | None) -> EvalRecord:
     """A record of a file: the one with the case id, or the only one.
 
     Raises:
-        DatasetError: no such file, or no records.  CommandError: no such case, or several and none named.
+        DatasetError: no such file, or no records.  CommandError: no such case, several and none named, or a prompt
+            about the subject that does not name it.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of prompts without their subject: that of the record itself is told below
+        found = _chosen(path, case)
+    if problem := subject_absent(found):
+        raise CommandError(f"{path}: {problem} Correct the prompt in the file, or take it out.")
+    return found
+
+
+def _chosen(path: Path, case: int | None) -> EvalRecord:
     found = None
     for record in iter_records(path):
         if case is None and found is not None:

@@ -1,6 +1,7 @@
 """`lens-rome study edit`: from a fact and an object to a page."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,11 @@ from tests.cli.conftest import EDIT, MODEL, Run
 FACT = "The Eiffel Tower is in the city of"
 CHEAP = ("--set", "value.steps=8", "--moments", "identity", "--texts", "1", "--tokens", "16", "--noise-samples", "2")
 OTHER = ("--model", MODEL, "--layer", "1", *CHEAP)
+load_once = cache(models.load_atlas_model)  # no command changes the model that it loads
 
 
-def test_the_atlas_brings_its_own_prompts(run: Run) -> None:
+def test_the_atlas_brings_its_own_prompts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", load_once)
     result = run("study", "edit", FACT, "--to", "Rome", *CHEAP, "--seed", "3", "--probes", "none", "--out",
                  "tower.html", "--save", "kept")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -24,12 +27,12 @@ def test_the_atlas_brings_its_own_prompts(run: Run) -> None:
     assert Path("tower.html").read_text(encoding="utf-8") == edit_page(story)
     assert story.request == EditRequest("Eiffel Tower", "The {} is in the city of", "Rome", "Paris", "landmarks.city")
     (rewrite,) = story.group("rewrite")
-    assert rewrite.new_after > rewrite.old_after and rewrite.old_before > 0.5
+    assert rewrite.new_after > 1000 * rewrite.new_before and rewrite.old_after < rewrite.old_before > 0.5
     assert {each.question.group for each in story.replies} > {"paraphrase", "neighbor", "own fact", "reverse new"}
     assert len(story.texts) == 4 and list(story.traces) == ["resid", "mlp", "attn"]
     assert (story.settings["seed"], story.edit.provenance["settings"]["seed"]) == (3, 3)
     assert "tower.html: open it in a browser" in result.stdout
-    assert "The edited prompt: right in 1 of 1 (before 0)" in result.stdout
+    assert f"The edited prompt: right in {int(bool(rewrite.right))} of 1 (before 0)" in result.stdout
 
 
 def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
@@ -48,13 +51,14 @@ def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
         ("related", "Big Ben is in", "L"),
     ]  # fmt: skip
     assert [each.probe for each in story.findings] == ["direction", "hops", "strength", "bleed"]
+    assert "nan" not in result.stdout
     assert len(story.texts) == 1 and Path("edit.html").read_text(encoding="utf-8") == edit_page(story)
 
 
 def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:
     request = EditRequest("Eiffel Tower", "The {} is in the city", "E", "A")
-    records = [EvalRecord(case, request, ("See the Eiffel Tower in",), ("The Louvre is in",), ("Ben is in",), ("The",))
-               for case in (4, 7)]  # fmt: skip
+    prompts = ("See the Eiffel Tower in",), ("The Louvre is in",), ("Ben is in",), ("The Eiffel Tower",)
+    records = [EvalRecord(case, request, *prompts) for case in (4, 7)]
     Path("records.json").write_text(json.dumps([each.to_dict() for each in records]), encoding="utf-8")
     result = run(
         "study", "edit", "--record", "records.json", "--case", "7", *OTHER, "--probes", "none", "--save", "kept"
@@ -67,6 +71,11 @@ def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:
     assert result.exit_code == 1 and "holds several records; name one by --case, such as --case 4." in result.stderr
     result = run("study", "edit", "--record", "records.json", "--case", "9", *OTHER)
     assert result.exit_code == 1 and "holds no record of case 9." in result.stderr
+    strange = EvalRecord(4, request, ("See it in",))
+    Path("strange.json").write_text(json.dumps([strange.to_dict()]), encoding="utf-8")
+    result = run("study", "edit", "--record", "strange.json", *OTHER)
+    assert result.exit_code == 1 and "is not in the prompt 'See it in'. Correct the prompt" in result.stderr
+    assert "\n" not in result.stderr.strip()
     result = run("study", "edit", "Something else", "--record", "records.json", "--case", "4", *OTHER)
     assert result.exit_code == 1 and "leave out FACT." in result.stderr
 
@@ -108,7 +117,10 @@ def test_bad_places_are_refused_before_a_model_is_loaded(run: Run, name: str, mo
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(run: Run, name: str) -> None:
+def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
+    run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", load_once)
     _refused(run, *ASKED[name])
 
 

@@ -40,11 +40,13 @@ def _group(story: EditStory, name: str) -> Markup:
 
 
 def _count(story: EditStory, replies: tuple[Reply, ...]) -> str:
-    """The group in one sentence."""
+    """The group in one sentence; nothing of the edited prompt, which the part's first sentence tells."""
     request, question = story.request, replies[0].question
     group = GROUPS[question.group]
     n = len(replies)
     prompts = f"{n} prompt{'s' * (n != 1)}"
+    if question.group == "rewrite":
+        return ""
     if not question.old:
         before, after = mean_probs(replies)
         return f"The mean probability of {request.subject} went from {precise(before)} to {precise(after)}."

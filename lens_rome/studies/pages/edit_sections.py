@@ -1,6 +1,7 @@
 """What an edit changed, what it did not, and what leaked."""
 
 from lens_rome.studies.one_edit import EditStory
+from lens_rome.studies.one_edit.story import Share
 from lens_rome.studies.pages.case_texts import pair_table
 from lens_rome.studies.pages.document import folded, section
 from lens_rome.studies.pages.edit_replies import mean_probs, precise, reply_groups, rewrite_probs
@@ -47,7 +48,7 @@ def _texts(story: EditStory) -> Markup:
 
     told = (
         "Both models continue the same prompts with the same stream of chance, so that a difference is the edit’s. "
-        "What they wrote alike is grey."
+        "The beginning that both share is grey."
     )
     more = [folded(f"{len(rest)} more texts", table(rest))] if rest else []
     return tag("div", heading, tag("p", told, class_="about"), table(shown), *more)
@@ -81,26 +82,36 @@ def _reverse(story: EditStory) -> str:
 
 def leaked_section(story: EditStory, *findings: Markup) -> Markup:
     """Related subjects, mentions in texts, and what the probes of leaks found."""
-    share = story.right(story.part("leaked"))
-    lost = share.n - share.after
-    low, high = (1 - end for end in reversed(share.interval)) if share.n else (0.0, 0.0)
-    if share.n:
-        told = (
-            f"{lost} of {share.n} related subjects lost their own answer (95% interval {percents(low, high)}; before "
-            f"the edit {share.n - share.before} did not have it). "
-        )
-    else:
-        told = "No related subject was asked. "
     bled = [each.answer.reading for each in story.findings if each.probe == "bleed" and each.answer.n]
-    lead = tag("p", " ".join([told + _mentioned(story), *bled]), class_="lead")
+    lead = tag("p", " ".join([_lost(story), _mentioned(story), *bled]), class_="lead")
     return section(LEAKED, lead, reply_groups(story, "leaked"), _mentions(story), *findings, name="leaked")
 
 
+def _lost(story: EditStory) -> str:
+    """How many of the related subjects that had their own answer lost it."""
+    replies = story.part("leaked")
+    if not replies:
+        return "No related subject was asked."
+    had = [each for each in replies if each.right_before]
+    without = len(replies) - len(had)
+    none = f"{without} had none before the edit" if without else "all had it before the edit"
+    if not had:
+        return f"No related subject had its own answer to lose: {none}."
+    lost = Share(len(had), 0, sum(not each.right for each in had))
+    return (
+        f"{lost.after} of {lost.n} related subjects lost their own answer (95% interval {percents(*lost.interval)}; "
+        f"{none})."
+    )
+
+
 def _mentioned(story: EditStory) -> str:
-    found = story.mentions(story.request.target_new)
+    """How many texts name the new object, and the old one before."""
+    new, old = story.request.target_new, story.request.target_true
+    found = story.mentions(new)
     if not found.n:
         return "No text was written that could mention the new object."
-    return f"{story.request.target_new} is mentioned in {counted(found, 'texts about the subject')}."
+    where = f"; {old} was mentioned in {story.mentions(old).before} before the edit"
+    return f"{new} is mentioned in {counted(found, 'texts about the subject')}{where}."
 
 
 def _mentions(story: EditStory) -> Markup:

@@ -108,7 +108,11 @@ def _table(trace: TraceResult) -> Markup:
 
 
 def _shown(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1f}"
+    """One digit after the point, and no sign of a number that is 0 then."""
+    if math.isnan(value):
+        return "–"
+    shown = f"{value:.1f}"
+    return "0.0" if shown == "-0.0" else shown.replace("-", "\N{MINUS SIGN}")
 
 
 def _name(trace: TraceResult) -> str:

@@ -41,7 +41,7 @@ def written_section(story: EditStory, *findings: Markup) -> Markup:
     contexts = [str(each) for each in provenance.get("contexts", ()) if each]
     if contexts:
         listed = tag("ul", *(tag("li", isolated(each)) for each in contexts))
-        parts.append(folded(f"The {len(contexts)} contexts in front of the prompt", listed))
+        parts.append(folded(f"Contexts in front of the prompt: {len(contexts)}", listed))
     return section(HEADING, *parts, *findings, name="written")
 
 
@@ -79,8 +79,9 @@ def _key_and_value(provenance: Mapping[str, Any]) -> list[Markup]:
     if "lookup" not in settings:
         return []
     token = _TOKENS.get(str(settings["lookup"]), str(settings["lookup"]))
-    contexts = len(provenance.get("contexts", ()))
-    averaged = f", averaged over {contexts} contexts in front of the prompt" if contexts > 1 else ""
+    contexts = sum(bool(each) for each in provenance.get("contexts", ()))
+    several = f"{contexts} context{'s' * (contexts != 1)} in front of it"
+    averaged = f", averaged over the prompt alone and with {several}" if contexts else ""
     losses = provenance.get("losses", ())
     steps = f" in {len(losses[0])} steps" if len(losses) == 1 and losses[0] else ""
     key = f"The key is what the MLP’s neurons hold at {token}{averaged}: the address that the fact is looked up at. "

@@ -8,12 +8,14 @@ from lens_rome.studies.pages.elements import Markup, tag
 def shown_prob(prob: float | None) -> str:
     """In percent; – where it is not known.
 
-    >>> shown_prob(0.934), shown_prob(0.00001), shown_prob(None)
-    ('93.4%', '<0.1%', '–')
+    >>> shown_prob(0.934), shown_prob(0.00001), shown_prob(0.9999), shown_prob(None)
+    ('93.4%', '<0.1%', '>99.9%', '–')
     """
     if prob is None or math.isnan(prob):
         return "–"
-    return "<0.1%" if 0 < prob < 0.0005 else f"{100 * prob:.1f}%"
+    if 0 < prob < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= prob < 1 else f"{100 * prob:.1f}%"
 
 
 def prob_bars(before: float | None, after: float | None, *, kind: str = "") -> Markup:

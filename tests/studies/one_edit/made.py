@@ -57,7 +57,9 @@ def reply(group: str, prompt: str, *probs: float, old: str = OLD, ranks: tuple[i
     """Probabilities of the new object before and after, then of the old one; the subject's in the reverse groups."""
     if group.startswith("reverse"):
         return Reply(Question(group, prompt, SUBJECT), probs[0], probs[1], math.nan, math.nan, 0, 0, "S", "S")
-    return Reply(Question(group, prompt, NEW, old), *probs[:4], *ranks, "before", "after")
+    new_before, new_after, old_before, old_after = probs
+    question = Question(group, prompt, NEW, old)
+    return Reply(question, new_before, new_after, old_before, old_after, *ranks, "before", "after")
 
 
 REPLIES = (

@@ -91,7 +91,8 @@ def test_an_edit_that_pushes_its_object_everywhere_is_seen_to_leak() -> None:
 
 def test_texts_come_from_the_same_streams_as_those_of_generate() -> None:
     edit = pushed(200.0)
-    story = edit_story(MODEL, REQUEST, edit, **{**CHEAP, "samples": 2})
+    more: dict[str, Any] = {**CHEAP, "samples": 2}
+    story = edit_story(MODEL, REQUEST, edit, **more)
     asked, ids = [PROMPTS[0]] * 2, [f"{PROMPTS[0]}\x1f{sample}" for sample in range(2)]
     assert [each.before for each in story.texts[:2]] == generate(MODEL, asked, length=20, ids=ids)
     with edit.applied(MODEL):
@@ -173,6 +174,7 @@ def test_bad_input_is_refused_before_anything_is_done() -> None:
 
 def test_questions_are_asked_once_and_in_the_order_of_the_story() -> None:
     twice = [Question("related", "Big Ben is in the city of", "Rome", "London"), *QUESTIONS[:1], *QUESTIONS[:1]]
-    story = edit_story(MODEL, REQUEST, pushed(0.0), **{**CHEAP, "questions": twice, "generation_prompts": ()})
+    asked: dict[str, Any] = {**CHEAP, "questions": twice, "generation_prompts": ()}
+    story = edit_story(MODEL, REQUEST, pushed(0.0), **asked)
     assert [each.question.group for each in story.replies] == ["rewrite", "paraphrase", "related"]
     assert replace(story, texts=()).mentions("Rome").n == 0

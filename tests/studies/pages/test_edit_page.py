@@ -95,7 +95,13 @@ def test_each_cell_of_a_map_and_of_its_table_has_the_number_of_the_trace() -> No
         assert len(figure.all("rect", "best")) == 1
         assert figure.one("svg").attributes["role"] == "img" and "total effect" in figure.one("desc").text
         assert table.cells[1:] == [
-            [label, *("–" if math.isnan(v) else f"{v:.1f}" for v in effects[:, pos].tolist())]
+            [
+                label,
+                *(
+                    "–" if math.isnan(v) else f"{v:.1f}".replace("-", "\N{MINUS SIGN}")
+                    for v in effects[:, pos].tolist()
+                ),
+            ]
             for pos, label in enumerate(labels)
         ]
     assert where.one("div", "heat-legend").text.endswith(f"{top:.3g} percentage points")
@@ -110,7 +116,10 @@ def test_the_change_is_told_with_its_size_key_value_losses_and_diagnostics() -> 
     written = section(PAGE, "written")
     assert lead(PAGE, "written").startswith("ROME changed W_out of layer 1 by 25% of its norm (rank 1).")
     assert "another seed than 5" in lead(PAGE, "written")
-    assert "at the subject’s last token, averaged over 2 contexts" in written.text and "in 3 steps" in written.text
+    assert (
+        "at the subject’s last token, averaged over the prompt alone and with 1 context in front" in written.text
+        and "in 3 steps" in written.text
+    )
     assert ["W_out of layer 1", "rank 1", "6", "25%"] in [row for table in written.all("table") for row in table.cells]
     told = {row[0]: row[1] for table in written.all("table") for row in table.cells if len(row) == 3}
     assert told["prob before"] == "0.2%" and told["prob after"] == "97%" and told["key energy"] == "993"
