@@ -113,7 +113,9 @@ def summary_of(changes: RelatedChanges, seed: int) -> tuple[dict[str, Value], ..
     add("asymmetry", "true", "all", bootstrap(gaps, seed=seed), len(gaps), _PAIRS)
     several = _others(changes.shift.std(axis=2))
     add("spread over tests", "shift", "all", bootstrap(several, seed=seed), len(several), _PAIRS)
-    both = np.stack([_others(changes.cosine), _others(changes.shift.mean(axis=2))], axis=1)
+    shift = changes.shift.mean(axis=2)
+    # Where there are no keys there is no cosine, but there are changes.
+    both = np.stack([changes.cosine, shift], axis=2)[~np.eye(len(shift), dtype=bool) & ~np.isnan(shift)]
     add("correlation with key cosine", "shift", "all", bootstrap(both, _correlation, seed=seed), len(both), _PAIRS)
     return tuple(rows)
 
