@@ -39,7 +39,7 @@ class HopsCase:
     request: EditRequest
     """With `target_true`; its prompt is the direct question."""
     described: tuple[str, ...]
-    """Such as `The mother tongue of the founder of Amazon is`; all with one description. Another one is another case."""
+    """Such as `The mother tongue of the founder of Amazon is`; all with one description. Another is another case."""
     naming: tuple[str, ...] = ()
     """Prompts that end right before the subject, such as `The name of the founder of Amazon is`."""
     aliases: tuple[str, ...] = ()
