@@ -9,10 +9,8 @@ from jaxtyping import Float
 
 from lens_rome.errors import EditError
 from lens_rome.studies.probes.finding import Answer, Value
-from lens_rome.studies.probes.intervals import bootstrap
+from lens_rome.studies.probes.intervals import LEAST, bootstrap
 
-_LEAST = 0.05
-"""Nats by which edits must move their own subjects on average, so that a share of it says something."""
 _SUBJECTS, _PAIRS = "edited subjects", "pairs"
 
 
@@ -132,7 +130,7 @@ def _own_and_other(matrix: Float[np.ndarray, "edited tested"]) -> Float[np.ndarr
 
 def _ratio(pairs: Float[np.ndarray, "edited two"]) -> float:
     own, other = pairs.mean(axis=0)
-    return float(other / own) if abs(own) >= _LEAST else math.nan
+    return float(other / own) if abs(own) >= LEAST else math.nan
 
 
 _MEASURES: Mapping[str, Callable[[Float[np.ndarray, "edited two"]], float]] = {

@@ -7,14 +7,12 @@ import numpy as np
 
 from lens_rome.studies.probes.asking import PHASES
 from lens_rome.studies.probes.finding import Value
-from lens_rome.studies.probes.intervals import bootstrap, ratio, wilson
+from lens_rome.studies.probes.intervals import LEAST, bootstrap, ratio, wilson
 from lens_rome.studies.probes.tables import Row, by_case, chosen, line, mean_of
 
 Hits = dict[tuple[str, str], list[bool]]
 """Whether each text mentions an object, by role and phase; the texts of both phases in one order."""
 UNTOLD, UNCHANGED = "cannot be told", "unchanged"
-_LEAST = 0.05
-"""Nats; an edit that moves no object by more after any neutral prompt, and no mention, has changed nothing here."""
 
 
 def verdict(push: float, difference: tuple[float, float, float]) -> str:
@@ -35,7 +33,7 @@ def changes_nothing(rows: Sequence[Row], hits: Hits) -> bool:
     """Whether an edit left all texts' mentions, and what is said right after the neutral prompts, as they were."""
     before, after = (chosen(rows, phase=phase) for phase in PHASES)
     moved = [abs(mean_of([b], "logprob") - mean_of([a], "logprob")) for b, a in zip(before, after, strict=True)]
-    return max(moved) < _LEAST and all(hits[role, "before"] == hits[role, "after"] for role in ("new", "old"))
+    return max(moved) < LEAST and all(hits[role, "before"] == hits[role, "after"] for role in ("new", "old"))
 
 
 def summary_of(rows: Sequence[Row], hits: Mapping[str, Hits], seed: int) -> tuple[dict[str, Value], ...]:
