@@ -96,9 +96,9 @@ def direction(
 
     The answer is the mean change of log p(subject | reverse prompt with the new object) over the mean change of
     log p(new object | prompt of the edit): 1 if the edit holds both ways, about 0 if only forward, NaN if the
-    forward one moves by less than 0.05 nats. A case is
-    inconsistent if the edited model says the new object forward and still says the subject of a reverse prompt with
-    the old object. To say is to begin the most likely continuation with it, after an article or not.
+    forward one moves by less than 0.05 nats. A case is inconsistent if the edited model says the new object forward and
+    still says the subject of a reverse prompt with the old object. To say is to begin the most likely continuation with
+    it, after an article or not.
 
     Rows: one a prompt, phase and target, with `direction` ("forward", "reverse"), `object` ("new", "old": the one asked
     for, or the one in the prompt), `role` of the target ("object", "subject", "competitor"), `logprob` (nats, joint),
