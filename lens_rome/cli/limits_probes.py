@@ -131,8 +131,7 @@ def _of_sets(rows: Rows) -> Rows:
 
 
 def _number(value: Value) -> float:
-    known = isinstance(value, int | float) and not math.isnan(value)
-    return float(value) if known else float("-inf")
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
 
 
 _WORLD = "its cases are made of the bundled world: take --model atlas, or the probe in Python with cases of your own."

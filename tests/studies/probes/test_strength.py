@@ -51,7 +51,8 @@ def test_log_probabilities_and_mentions_are_as_defined(
     with edit.applied(atlas):
         told = {"after": texts_of(atlas)}
     told["before"] = texts_of(atlas)
-    for row in by_rome.rows:
+    rows: Any = by_rome.rows
+    for row in rows:
         hits = [row["target"] in text for text in told[row["phase"]]]
         assert (row["samples"], row["mentioned"]) == (SAMPLES, sum(hits))
     shares = {(role, phase): measured(by_rome, measure="mentioned", role=role, phase=phase)
@@ -81,7 +82,7 @@ def test_an_identity_edit_says_the_same_and_pushes_nothing(atlas: Any) -> None:
     found = strength(atlas, identity(atlas), [CASE], **QUICK)
     before, after = ([{**r, "phase": ""} for r in found.rows if r["phase"] == phase] for phase in ("before", "after"))
     assert before == after
-    pre = {row["role"]: row["mentioned"] for row in before}
+    pre: Any = {row["role"]: row["mentioned"] for row in before}
     assert pre["old"] > 0
     assert found.answer.value == pre["new"] / pre["old"]
     assert [line["verdict"] for line in found.summary if line["measure"] == "push ratio"] == ["unchanged"]
@@ -194,4 +195,5 @@ def test_a_case_without_its_inputs_is_refused(changes: dict[str, Any], message: 
 def test_no_samples_are_refused(gpt2: Any) -> None:
     for name in ("samples", "tokens", "top_k"):
         with pytest.raises(FactError, match=f"{name} must be a whole number from 1, got 0"):
-            strength(gpt2, identity(gpt2), [CASE], **{name: 0})
+            wrong: Any = {name: 0}
+            strength(gpt2, identity(gpt2), [CASE], **wrong)
