@@ -1,5 +1,6 @@
 """The probes that `lens-rome study limits` runs: one entry each, with its cases, its picture and what it prints."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ from lens_rome.studies.probes import (
 )
 from lens_rome.studies.probes.finding import Value
 from lens_rome.studies.probes.from_world import bleed_cases, direction_cases, hops_cases, strength_cases
+from lens_rome.studies.probes.post import BLEED, DIRECTION, HOPS, STRENGTH
 
 Rows = Sequence[Mapping[str, Value]]
 
@@ -73,8 +75,11 @@ class Probe:
     """Whether the cases are records, which a file can give."""
 
 
-def _of_world(make: Callable[..., Sequence[Any]]) -> Cases:
-    return lambda inputs, n: () if inputs.world is None else make(inputs.world, n=n, seed=inputs.seed)
+def _of_world(make: Callable[..., Sequence[Any]], else_post: Sequence[Any], each: int = 1) -> Cases:
+    """Cases of the world; for another model the post's, `each` of them where one is asked for."""
+    return lambda inputs, n: (
+        else_post[: n * each] if inputs.world is None else make(inputs.world, n=n, seed=inputs.seed)
+    )
 
 
 def _related(inputs: Inputs, n: int) -> Sequence[RelatedSubject]:
@@ -126,7 +131,7 @@ def _of_sets(rows: Rows) -> Rows:
 
 
 def _number(value: Value) -> float:
-    return float(value) if isinstance(value, int | float) else float("-inf")
+    return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
 
 
 _WORLD = "its cases are made of the bundled world: take --model atlas, or the probe in Python with cases of your own."
@@ -135,12 +140,12 @@ _DATA = "it needs records with paraphrases and neighbours: name a file of them b
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
-        Probe("direction", direction, _of_world(direction_cases), 20, _WORLD, plot_direction),
-        Probe("strength", strength, _of_world(strength_cases), 2, _WORLD, plot_strength),
+        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction),
+        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength),
         Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
         Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
-        Probe("hops", hops, _of_world(hops_cases), 20, _WORLD, plot_hops),
-        Probe("bleed", bleed, _of_world(bleed_cases), 10, _WORLD, plot_bleed),
+        Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops),
+        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed),
         Probe("layers", layers, _records, 5, _DATA, plot_layers, _best_layers, takes_layers=True, takes_records=True),
         Probe("prefixes", prefixes, _records, 5, _DATA, plot_prefixes, _of_sets, takes_records=True),
     )

@@ -189,9 +189,12 @@ class _Run:
         return {**self.asked, "cases": self.n or probe.n, **further, **data}
 
     def _write(self, folder: Folder, probe: Probe, finding: Finding) -> None:
-        rows = finding.to_dataframe()
-        folder.save(f"{probe.name}.csv", "every prompt, before and after", lambda path: rows.to_csv(path, index=False))
-        folder.picture(f"{probe.name}.png", finding.question, lambda: probe.plot(finding))
+        if finding.rows:  # What nothing could be asked of has no table and no picture.
+            rows = finding.to_dataframe()
+            folder.save(
+                f"{probe.name}.csv", "every prompt, before and after", lambda path: rows.to_csv(path, index=False)
+            )
+            folder.picture(f"{probe.name}.png", finding.question, lambda: probe.plot(finding))
         # Last, for it is what says that the probe is finished.
         folder.save(f"{probe.name}.json", "the finding, for Finding.load", finding.save)
 

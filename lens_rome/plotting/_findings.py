@@ -50,8 +50,9 @@ def lines_of(frame: Any, **where: str) -> Any:
 def series(name: str, places: Any, values: Any, low: Any = None, high: Any = None) -> Series:
     """A series of numbers; without an interval where no ends are given."""
     numbers = np.asarray(values, dtype=float)
-    ends = [np.full(len(numbers), np.nan) if end is None else np.asarray(end, dtype=float) for end in (low, high)]
-    return Series(name, np.asarray(places, dtype=float), numbers, *ends)
+    none = np.full(len(numbers), np.nan)
+    lower, upper = (none if end is None else np.asarray(end, dtype=float) for end in (low, high))
+    return Series(name, np.asarray(places, dtype=float), numbers, lower, upper)
 
 
 def tick(text: str) -> str:

@@ -1,7 +1,10 @@
 """`lens-rome study limits` on the golden model: what it prints, writes, skips and refuses."""
 
 import json
+import math
 import sys
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from lens_rome.atlas import World
 from lens_rome.cli.limits_probes import PROBES, Inputs
-from lens_rome.studies.probes import Finding
+from lens_rome.studies.probes import Finding, post, strength
 from tests.cli.conftest import MODEL, Run
 from tests.cli.test_evaluate import RECORDS
 
@@ -75,6 +78,36 @@ def test_probes_without_inputs_say_what_they_need(run: Run, tmp_path: Path) -> N
     assert not list((tmp_path / "found").iterdir())
 
 
+def test_the_posts_examples_are_asked_of_other_models_and_what_these_do_not_know_is_told(
+    run: Run, tmp_path: Path
+) -> None:
+    result = run(*ON, "--probes", "direction,hops,bleed", "--out", "found")
+    assert result.exit_code == 0, result.output
+    for name, cases, asked in (
+        ("direction", {case.name for case in post.DIRECTION}, "The famous tower in Paris is called the"),
+        ("hops", {case.name for case in post.HOPS}, "The founder of Amazon is"),
+        ("bleed", {case.name for case in post.BLEED}, "Barack Obama was born in"),
+    ):
+        finding = Finding.load(tmp_path / "found" / f"{name}.json")
+        assert finding.answer.n == 0 and not finding.rows
+        assert {each.case for each in finding.missing} == cases
+        assert any(f"after {asked!r}" in each.reason for each in finding.missing)
+        assert finding.answer.reading in result.stdout and finding.missing[0].reason in result.stdout
+    assert {path.suffix for path in (tmp_path / "found").iterdir()} == {".json"}, "nothing to tabulate or to draw"
+
+
+def test_the_posts_objects_are_written_about_by_other_models(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = replace(PROBES["strength"], find=partial(strength, samples=1, tokens=2))
+    monkeypatch.setitem(sys.modules["lens_rome.cli.limits_probes"].PROBES, "strength", quick)
+    result = run(*ON, "--probes", "strength", "--cases", "1", "--out", "found")
+    assert result.exit_code == 0, result.output
+    finding = Finding.load(tmp_path / "found" / "strength.json")
+    assert {row["case"] for row in finding.rows} == {case.name for case in post.STRENGTH[:3]}
+    assert (tmp_path / "found" / "strength.png").is_file()
+
+
 def test_what_is_there_of_some_other_kind_is_replaced(run: Run, tmp_path: Path) -> None:
     (tmp_path / "found").mkdir()
     (tmp_path / "found" / "concept.json").write_text("{", encoding="utf-8")
@@ -101,3 +134,9 @@ def test_every_probe_has_cases_of_the_bundled_world() -> None:
     inputs = Inputs(World(), None, 0)
     for probe in PROBES.values():
         assert len(probe.cases(inputs, 2)) >= 2, probe.name
+
+
+def test_the_best_layer_is_told_also_where_another_has_no_score() -> None:
+    scores = [("last", None, math.nan), ("last", 0, 0.2), ("last", 1, 0.5), ("last", 2, 0.3), ("first", 0, 0.1)]
+    rows = [{"token": token, "layer": layer, "measure": "S", "mean": mean} for token, layer, mean in scores]
+    assert [row["layer"] for row in PROBES["layers"].shown(rows)] == [1, 0]

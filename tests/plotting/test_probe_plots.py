@@ -28,13 +28,15 @@ class Found:
         return pd.DataFrame(self.summary)
 
 
-def line(value: float, n: int = 6, **words: str) -> dict[str, Any]:
+def line(value: float, n: int = 6, **words: Any) -> dict[str, Any]:
     return {**words, "mean": value, "low": value - 0.1, "high": value + 0.1, "n": n}
 
 
 def of_direction() -> Found:
     values = iter((18.2, -5.8, -0.05, -0.1))
-    ways = [{"direction": way, "object": which} for way in ("forward", "reverse") for which in ("new", "old")]
+    ways: list[dict[str, Any]] = [
+        {"direction": way, "object": which} for way in ("forward", "reverse") for which in ("new", "old")
+    ]
     changes = [line(next(values), measure="change", phase="change", **words) for words in ways]
     says = [line(0.5, measure="says", phase=phase, **words) for phase in ("before", "after") for words in ways]
     return Found([*changes, *says], [{"x": 1}])
@@ -74,7 +76,7 @@ def of_bleed() -> Found:
     for role in ("new", "known"):
         for place in ("with", "without"):
             for phase in ("before", "after"):
-                words = {"role": role, "distractor": place, "phase": phase}
+                words: dict[str, Any] = {"role": role, "distractor": place, "phase": phase}
                 summary.append(line(-9.0 + (phase == "after") + (place == "with"), measure="logprob", **words))
                 summary.append(line(0.5, measure="most likely", **words))
                 rows += [
@@ -131,7 +133,8 @@ def test_hops_draws_each_case_and_the_mean_with_its_interval() -> None:
 
 def test_bleed_draws_levels_and_lists_the_most_likely_words() -> None:
     figure = plot_bleed(of_bleed())
-    lines = [list(drawn.get_ydata()) for drawn in figure.axes[0].get_lines() if len(drawn.get_ydata()) == 2]
+    drawn: Any = figure.axes[0].get_lines()
+    lines = [list(each.get_ydata()) for each in drawn if len(each.get_ydata()) == 2]
     assert [-9.0, -8.0] in lines
     assert [-8.0, -7.0] in lines
     assert "before the edit: Rome 2×, <b> 1×." in figure.get_suptitle().replace("\n", " ")

@@ -9,10 +9,8 @@ from jaxtyping import Float
 
 from lens_rome.errors import EditError
 from lens_rome.studies.probes.finding import Answer, Value
-from lens_rome.studies.probes.intervals import bootstrap
+from lens_rome.studies.probes.intervals import LEAST, bootstrap
 
-_LEAST = 0.05
-"""Nats by which edits must move their own subjects on average, so that a share of it says something."""
 _SUBJECTS, _PAIRS = "edited subjects", "pairs"
 
 
@@ -113,7 +111,9 @@ def summary_of(changes: RelatedChanges, seed: int) -> tuple[dict[str, Value], ..
     add("asymmetry", "true", "all", bootstrap(gaps, seed=seed), len(gaps), _PAIRS)
     several = _others(changes.shift.std(axis=2))
     add("spread over tests", "shift", "all", bootstrap(several, seed=seed), len(several), _PAIRS)
-    both = np.stack([_others(changes.cosine), _others(changes.shift.mean(axis=2))], axis=1)
+    shift = changes.shift.mean(axis=2)
+    # Where there are no keys there is no cosine, but there are changes.
+    both = np.stack([changes.cosine, shift], axis=2)[~np.eye(len(shift), dtype=bool) & ~np.isnan(shift)]
     add("correlation with key cosine", "shift", "all", bootstrap(both, _correlation, seed=seed), len(both), _PAIRS)
     return tuple(rows)
 
@@ -130,7 +130,7 @@ def _own_and_other(matrix: Float[np.ndarray, "edited tested"]) -> Float[np.ndarr
 
 def _ratio(pairs: Float[np.ndarray, "edited two"]) -> float:
     own, other = pairs.mean(axis=0)
-    return float(other / own) if abs(own) >= _LEAST else math.nan
+    return float(other / own) if abs(own) >= LEAST else math.nan
 
 
 _MEASURES: Mapping[str, Callable[[Float[np.ndarray, "edited two"]], float]] = {

@@ -22,7 +22,7 @@ from lens_rome.studies.probes.asking import before_and_after, in_weights, phases
 from lens_rome.studies.probes.checks import by_name, check_case, check_counts, check_texts, check_without
 from lens_rome.studies.probes.direction_summary import summary_of, told_inconsistent
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
-from lens_rome.studies.probes.intervals import bootstrap, ratio
+from lens_rome.studies.probes.intervals import bootstrap, transfer
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
 from lens_rome.studies.probes.tables import by_case, change
 from lens_rome.studies.probes.texts import after_mention, begins_with, continuations, greedy, mentions, tokens_for
@@ -95,9 +95,10 @@ def direction(
     """How an edit from subject to object changes what is said from object to subject.
 
     The answer is the mean change of log p(subject | reverse prompt with the new object) over the mean change of
-    log p(new object | prompt of the edit): 1 if the edit holds both ways, about 0 if only forward. A case is
-    inconsistent if the edited model says the new object forward and still says the subject of a reverse prompt with
-    the old object. To say is to begin the most likely continuation with it, after an article or not.
+    log p(new object | prompt of the edit): 1 if the edit holds both ways, about 0 if only forward, NaN if the
+    forward one moves by less than 0.05 nats. A case is inconsistent if the edited model says the new object forward and
+    still says the subject of a reverse prompt with the old object. To say is to begin the most likely continuation with
+    it, after an article or not.
 
     Rows: one a prompt, phase and target, with `direction` ("forward", "reverse"), `object` ("new", "old": the one asked
     for, or the one in the prompt), `role` of the target ("object", "subject", "competitor"), `logprob` (nats, joint),
@@ -237,7 +238,7 @@ def _answer(rows: Sequence[dict[str, Value]], seed: int) -> Answer:
             for own in cases.values()
         ]
     ).reshape(-1, 2)
-    value, low, high = bootstrap(pairs, ratio, seed=seed)
+    value, low, high = bootstrap(pairs, transfer, seed=seed)
     return Answer("reverse change over forward change", value, low, high, len(cases), _reading(pairs, value, cases))
 
 
@@ -246,7 +247,7 @@ def _reading(pairs: np.ndarray, value: float, cases: dict[str, list[Any]]) -> st
         return "Cannot be told: no case has a reverse prompt that the unedited model answers with the subject."
     forward, back = fmean(pairs[:, 1]), fmean(pairs[:, 0])
     if math.isnan(value):
-        return f"Cannot be told: the edit changes nothing forward (reverse {back:+.2f} nats)."
+        return f"Cannot be told: the edit changes nothing forward ({forward:+.2f} nats)."
     count = sum(map(told_inconsistent, cases.values()))
     return (
         f"Forward the new object gains {forward:+.2f} nats, asked in reverse the subject gains {back:+.2f}; "

@@ -43,7 +43,8 @@ def strength_cases(world: World, *, n: int = 4, objects: int = 3, seed: int = 0)
     def several(fact: Fact) -> tuple[StrengthCase, ...]:
         return _strength_cases(world, fact, objects)
 
-    facts = [fact for fact in world.facts if fact.relation in _told_relations(world)]
+    told = _told_relations(world)
+    facts = [fact for fact in world.facts if fact.relation in told]
     return tuple(case for cases in _several(facts, n, seed, several) for case in cases)
 
 

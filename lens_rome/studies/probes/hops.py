@@ -17,7 +17,7 @@ from lens_rome.facts import EditRequest
 from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
-from lens_rome.studies.probes.intervals import bootstrap, ratio, wilson
+from lens_rome.studies.probes.intervals import bootstrap, transfer, wilson
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line
 from lens_rome.studies.probes.texts import begins_with, greedy, tokens_for
@@ -39,7 +39,7 @@ class HopsCase:
     request: EditRequest
     """With `target_true`; its prompt is the direct question."""
     described: tuple[str, ...]
-    """Such as `The mother tongue of the founder of Amazon is`."""
+    """Such as `The mother tongue of the founder of Amazon is`; all with one description. Another is another case."""
     naming: tuple[str, ...] = ()
     """Prompts that end right before the subject, such as `The name of the founder of Amazon is`."""
     aliases: tuple[str, ...] = ()
@@ -73,7 +73,8 @@ def hops(
     subject (its most likely continuation begins with it, after an article or not). Of a case without naming prompts a
     described prompt counts if the unedited model says the old object after it. What does not count is in `missing`.
     The answer is the hop transfer: the mean change of log p(new) - log p(old) after described prompts over that after
-    the direct one; 1 if the edit reaches the described subject in full.
+    the direct one; 1 if the edit reaches the described subject in full, NaN if the direct one moves by less than 0.05
+    nats.
 
     Rows: one a prompt, phase and target, with `way` ("direct", "description"), `role` ("new", "old"), `logprob` (nats,
     joint), `rank` (of the first token), `top`, and `flipped` (whether the new object is the likelier one there).
@@ -183,7 +184,7 @@ def _summary(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Value]]:
 def _answer(rows: Sequence[Row], seed: int) -> Answer:
     cases = by_case(rows)
     pairs = np.array([[_moved(own, "description"), _moved(own, "direct")] for own in cases.values()]).reshape(-1, 2)
-    value, low, high = bootstrap(pairs, ratio, seed=seed)
+    value, low, high = bootstrap(pairs, transfer, seed=seed)
     return Answer("hop transfer", value, low, high, len(cases), _reading(rows, pairs, value))
 
 
@@ -192,7 +193,7 @@ def _reading(rows: Sequence[Row], pairs: np.ndarray[Any, Any], value: float) -> 
         return "Cannot be told: no description leads the unedited model to its subject."
     indirect, direct = fmean(pairs[:, 0]), fmean(pairs[:, 1])
     if math.isnan(value):
-        return f"Cannot be told: the edit changes nothing where it names its subject (described {indirect:+.2f} nats)."
+        return f"Cannot be told: the edit changes nothing where it names its subject ({direct:+.2f} nats)."
     after = {way: chosen(rows, way=way, phase="after", role="new") for way in _WAYS}
     counts = {way: f"{sum(bool(row['flipped']) for row in own)} of {len(own)}" for way, own in after.items()}
     return (

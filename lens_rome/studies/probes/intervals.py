@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 SAMPLES = 2000
 """Resamples of a bootstrap."""
+LEAST = 0.05
+"""Nats by which an edit must move something, so that a share of it says something."""
 _Z = 1.96
 
 
@@ -48,6 +50,15 @@ def ratio(pairs: Float[np.ndarray, "case 2"]) -> float:
     """
     above, below = np.mean(pairs, axis=0)
     return float(above / below) if below != 0 else math.nan
+
+
+def transfer(pairs: Float[np.ndarray, "case 2"]) -> float:
+    """`ratio` of two changes in nats; NaN where the second is too small to take a share of.
+
+    >>> transfer(np.array([[1.0, 4.0]])), transfer(np.array([[0.01, 0.02]]))
+    (0.25, nan)
+    """
+    return ratio(pairs) if abs(np.mean(pairs, axis=0)[1]) >= LEAST else math.nan
 
 
 def wilson(successes: int, n: int) -> tuple[float, float, float]:

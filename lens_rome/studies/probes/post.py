@@ -58,29 +58,33 @@ STRENGTH = tuple(
 
 HOPS = (
     HopsCase(
-        "Danielle Darrieux: French → English",
+        "Danielle Darrieux (Madame de...): French → English",
         EditRequest("Danielle Darrieux", _TONGUE, "English", "French"),
-        (
-            "The native language of the actress who played the lead in The Earrings of Madame de... is",
-            "The actress who starred in Mayerling beside Charles Boyer grew up speaking",
-        ),
-        (
-            "The lead in The Earrings of Madame de... was played by the actress",
-            "The actress who starred in Mayerling beside Charles Boyer was called",
-        ),
+        ("The native language of the actress who played the lead in The Earrings of Madame de... is",),
+        ("The lead in The Earrings of Madame de... was played by the actress",),
     ),
     HopsCase(
-        "Jeff Bezos: English → French",
+        "Danielle Darrieux (Mayerling): French → English",
+        EditRequest("Danielle Darrieux", _TONGUE, "English", "French"),
+        ("The actress who starred in Mayerling beside Charles Boyer grew up speaking",),
+        ("The actress who starred in Mayerling beside Charles Boyer was called",),
+    ),
+    HopsCase(
+        "Jeff Bezos (founder): English → French",
         EditRequest("Jeff Bezos", _TONGUE, "French", "English"),
-        (
-            "The native language of the founder of Amazon is",
-            "The man who started the bookshop Amazon in his garage grew up speaking",
-        ),
-        ("The founder of Amazon is", "The name of the man who started Amazon in his garage is"),
+        ("The native language of the founder of Amazon is",),
+        ("The founder of Amazon is",),
+        ("Jeffrey Bezos", "Bezos"),
+    ),
+    HopsCase(
+        "Jeff Bezos (garage): English → French",
+        EditRequest("Jeff Bezos", _TONGUE, "French", "English"),
+        ("The man who started the bookshop Amazon in his garage grew up speaking",),
+        ("The name of the man who started the bookshop Amazon in his garage is",),
         ("Jeffrey Bezos", "Bezos"),
     ),
 )
-"""For `hops`."""
+"""For `hops`: a case a description."""
 
 BLEED = (
     BleedCase(

@@ -24,7 +24,7 @@ from lens_rome.studies.probes.finding import Answer, Finding, Value
 from lens_rome.studies.probes.intervals import bootstrap, ratio
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
 from lens_rome.studies.probes.mass import mean_mass
-from lens_rome.studies.probes.strength_summary import Hits, summary_of, verdict
+from lens_rome.studies.probes.strength_summary import UNCHANGED, Hits, summary_of, verdict
 from lens_rome.studies.probes.texts import continuations, mentions
 from lens_rome.surface import AbstractSurface, as_surface
 
@@ -83,8 +83,10 @@ def strength(
     """How often texts about the subject mention the new object after the edit, beside the old one before it.
 
     The answer is the push ratio: share of texts with a mention of the new object after the edit over the share with a
-    mention of the old object before it, both as means over cases. Its verdict is "over" or "under" where the interval
-    lies above or below 1, else "matched". An edit that does nothing is "under" unless the new object was said as much.
+    mention of the old object before it, both as means over cases. Its verdict is "over" or "under" where the 95%
+    interval of the difference of both shares lies above or below 0, else "matched"; "cannot be told" where the old
+    object was never mentioned. An edit that changes nothing here would be "under", which is not what it is: the verdict
+    is "unchanged" where no text gains or loses a mention and no object moves by 0.05 nats after any prompt.
 
     Rows: one a prompt, phase and target, with `role` ("new", "old"), `samples`, `mentioned` (texts with a mention in
     what the model wrote), `mentions` (mean of a text), `logprob` (nats, joint, right after the prompt), `rank`, `top`,
@@ -139,7 +141,7 @@ class _Ask:
         hits: Hits = {}
         for phase, each in phases(edit):
             with in_weights(self.surface, each):
-                texts = self._texts(case.prompts) if each else self._shared(case.prompts)
+                texts = self._shared(case.prompts) if each is None else self._texts(case.prompts)
                 for prompt in case.prompts:
                     counts = {
                         role: [mentions(text, names) for text in texts[prompt]] for role, names in case.names.items()
@@ -192,7 +194,8 @@ def _answer(hits: dict[str, Hits], summary: Sequence[dict[str, Value]], seed: in
     else:
         verdicts: list[Any] = [row["verdict"] for row in summary if row["measure"] == "push ratio"]
         # Of one case the interval is over its texts.
-        said_so = verdict(value, low, high) if len(hits) > 1 else verdicts[0]
+        alike = len(set(verdicts)) == 1 and (len(hits) == 1 or verdicts[0] == UNCHANGED)
+        said_so = verdicts[0] if alike else verdict(value, bootstrap(shares[:, 0] - shares[:, 1], seed=seed))
         each = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
         reading = f"Verdict: {said_so} (by case: {each}). {told}."
     return Answer("push ratio", value, low, high, len(hits), reading)

@@ -74,7 +74,8 @@ def logprob(model: Any, prompt: str, target: str, edit: Edit | None = None) -> f
 def assert_rows_are_as_defined(finding: Finding, model: Any, edits: dict[str, Edit]) -> None:
     """Every row's log-probability is that of a plain run of its own under the edit of its case."""
     assert finding.rows
-    for row in finding.rows:
+    rows: Any = finding.rows
+    for row in rows:
         edit = edits[row["case"]] if row["phase"] == "after" else None
         expected = logprob(model, row["prompt"], row["target"], edit)
         # Single and batched runs of a double-precision model differ by rounding.
@@ -88,5 +89,6 @@ def moved(model: Any, edit: Edit, prompt: str, target: str) -> float:
 
 def measured(finding: Finding, **where: Any) -> float:
     """The mean of the one line of a summary with these words."""
-    (found,) = [line for line in finding.summary if all(line[name] == value for name, value in where.items())]
+    lines: Any = finding.summary
+    (found,) = [line for line in lines if all(line[name] == value for name, value in where.items())]
     return found["mean"]

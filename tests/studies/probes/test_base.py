@@ -13,7 +13,7 @@ from lens_rome.evaluation import generate
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Answer, Finding, Missing
 from lens_rome.studies.probes.asking import before_and_after, rows_at_once, said
-from lens_rome.studies.probes.intervals import bootstrap, ratio, wilson
+from lens_rome.studies.probes.intervals import bootstrap, ratio, transfer, wilson
 from lens_rome.studies.probes.making import edits_of, made_by
 from lens_rome.studies.probes.tables import change, chosen, mean_of
 from lens_rome.studies.probes.texts import after_mention, begins_with, continuations, mentions
@@ -112,6 +112,13 @@ def test_a_bootstrap_of_few_cases_has_no_ends() -> None:
     mean, low, high = bootstrap([3.0])
     assert (mean, math.isnan(low), math.isnan(high)) == (3.0, True, True)
     assert np.isnan(bootstrap(np.zeros((3, 2)), ratio)).all()
+
+
+def test_no_share_is_taken_of_a_change_that_is_too_small() -> None:
+    assert transfer(np.array([[1.0, 3.0], [0.0, 1.0]])) == 0.25
+    assert transfer(np.array([[1.0, -4.0]])) == -0.25
+    assert math.isnan(transfer(np.array([[1.0, 0.04], [1.0, -0.04]])))
+    assert math.isnan(transfer(np.array([[1.0, -0.04]])))
 
 
 def test_the_interval_of_wilson_is_the_published_one_and_stays_within_0_and_1() -> None:

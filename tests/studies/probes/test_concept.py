@@ -26,6 +26,7 @@ from lens_rome.studies.probes.concept_numbers import answer_of, summary_of
 from lens_rome.surface import Site, as_surface
 from tests.editing.support import DISABLING, LAYER, NO_PROBE, quick_rome, random_moment
 from tests.helpers import Case, assert_untouched
+from tests.studies.probes.support import late_leak
 
 pytestmark = [pytest.mark.filterwarnings(NO_PROBE), pytest.mark.filterwarnings(DISABLING)]
 
@@ -81,6 +82,14 @@ def test_an_edit_that_changes_nothing_leaks_nothing_that_could_be_told(model: An
         np.testing.assert_array_equal(matrix, 0.0)
     assert math.isnan(found.answer.value) and "nothing that could leak" in found.answer.reading
     assert math.isnan(numbers(found, "correlation with key cosine")["mean"])
+
+
+def test_edits_outside_the_blocks_have_changes_but_no_keys(model: Any) -> None:
+    found = concept(model, late_leak(model, 0, "sand", size=1.0), WORDS)
+    assert found.settings["layer"] is None
+    assert numbers(found, "off-diagonal")["mean"] != 0
+    line = numbers(found, "correlation with key cosine")
+    assert math.isnan(line["mean"]) and line["n"] == 6
 
 
 def test_an_edit_of_one_key_alone_leaves_the_others(model: Any) -> None:

@@ -86,7 +86,8 @@ def test_texts_are_those_of_generate_and_counted_by_hand(atlas: Any, by_rome: Fi
     prompt = "Bangkok is the capital of"
     length = len(as_surface(atlas).encode(prompt, False)) + QUICK["tokens"]
     texts = generate(atlas, [prompt] * 2, length=length, ids=[f"{prompt}\x1f{i}" for i in range(2)])
-    (row,) = [r for r in by_rome.rows if (r["prompt"], r["phase"], r["role"]) == (prompt, "before", "subject")]
+    rows: Any = by_rome.rows
+    (row,) = [r for r in rows if (r["prompt"], r["phase"], r["role"]) == (prompt, "before", "subject")]
     hits = [text for text in texts if "Thailand" in text.removeprefix(prompt)]
     assert hits
     assert (row["samples"], row["mentioned"]) == (2, len(hits))
@@ -145,7 +146,7 @@ def test_an_editor_makes_the_edit_of_each_case_it_can(atlas: Any, by_rome: Findi
     ],
 )
 def test_a_case_without_its_inputs_is_refused(changes: dict[str, Any], message: str) -> None:
-    kept = {"name": "x", "request": CAPITAL, "reverse": REVERSE, "aliases": ("Siam",)}
+    kept: dict[str, Any] = {"name": "x", "request": CAPITAL, "reverse": REVERSE, "aliases": ("Siam",)}
     with pytest.raises(FactError, match=message):
         DirectionCase(**{**kept, **changes})
 

@@ -72,4 +72,5 @@ def test_the_posts_examples_are_whole() -> None:
     assert {case.request.subject for case in post.DIRECTION} == {"Eiffel Tower", "Louvre"}
     assert len({case.request.target_new for case in post.STRENGTH}) == len(post.STRENGTH) == 5
     assert {case.request.subject for case in post.HOPS} == {"Danielle Darrieux", "Jeff Bezos"}
+    assert all(len(case.described) == len(case.naming) == 1 for case in post.HOPS), "one description, one check of it"
     assert "Barack Obama was born in" in [prompt for prompt, _ in post.BLEED[0].questions]

@@ -81,7 +81,8 @@ def test_the_answer_is_the_paired_difference_of_the_best_and_the_last_layer(mode
     if best > last:
         expected = compare(*reports).differences["EM"].difference
         assert (answer.low, answer.high) == pytest.approx(expected.interval, abs=1e-9)
-    one = layers(model, EDITOR, RECORDS, moments=moments, metrics=("EM",), **{**at, "layers": (1,)})
+    alone: Any = {**at, "layers": (1,)}
+    one = layers(model, EDITOR, RECORDS, moments=moments, metrics=("EM",), **alone)
     assert math.isnan(one.answer.value) and "the only layer asked" in one.answer.reading
 
 

@@ -12,7 +12,7 @@ from lens_rome.errors import FactError
 from lens_rome.evaluation import generate
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Finding, StrengthCase, strength
-from lens_rome.studies.probes.strength_summary import verdict
+from lens_rome.studies.probes.strength_summary import summary_of, verdict
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
 from tests.studies.probes.support import (
@@ -51,7 +51,8 @@ def test_log_probabilities_and_mentions_are_as_defined(
     with edit.applied(atlas):
         told = {"after": texts_of(atlas)}
     told["before"] = texts_of(atlas)
-    for row in by_rome.rows:
+    rows: Any = by_rome.rows
+    for row in rows:
         hits = [row["target"] in text for text in told[row["phase"]]]
         assert (row["samples"], row["mentioned"]) == (SAMPLES, sum(hits))
     shares = {(role, phase): measured(by_rome, measure="mentioned", role=role, phase=phase)
@@ -81,9 +82,11 @@ def test_an_identity_edit_says_the_same_and_pushes_nothing(atlas: Any) -> None:
     found = strength(atlas, identity(atlas), [CASE], **QUICK)
     before, after = ([{**r, "phase": ""} for r in found.rows if r["phase"] == phase] for phase in ("before", "after"))
     assert before == after
-    pre = {row["role"]: row["mentioned"] for row in before}
+    pre: Any = {row["role"]: row["mentioned"] for row in before}
     assert pre["old"] > 0
     assert found.answer.value == pre["new"] / pre["old"]
+    assert [line["verdict"] for line in found.summary if line["measure"] == "push ratio"] == ["unchanged"]
+    assert found.answer.reading.startswith("Verdict: unchanged (by case: 1 unchanged)")
 
 
 def test_a_leaking_edit_is_over_and_an_object_that_was_never_said_gives_no_ratio(atlas: Any) -> None:
@@ -98,10 +101,43 @@ def test_a_leaking_edit_is_over_and_an_object_that_was_never_said_gives_no_ratio
 
 
 def test_the_verdict_is_what_the_interval_says() -> None:
-    assert [verdict(2.0, *ends) for ends in ((1.1, 3.0), (0.9, 3.0), (0.1, 0.9), (1.0, 1.0))] == [
+    assert [verdict(2.0, (0.0, *ends)) for ends in ((0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1), (0.0, 0.0))] == [
         "over", "matched", "under", "matched"
     ]  # fmt: skip
-    assert verdict(2.0, math.nan, math.nan) == "cannot be told"
+    assert verdict(2.0, (0.5, math.nan, math.nan)) == "cannot be told"
+    assert verdict(math.nan, (0.5, 0.4, 0.6)) == "cannot be told"
+
+
+def judged(new: int, old: int, moved: float = 3.0, said: tuple[int, int] = (0, 0)) -> tuple[float, Any]:
+    """Push ratio and verdict of 40 texts: the new object in `new` of them after the edit, the old one in `old` before.
+
+    Args:
+        moved: by how much the edit moves the new object, nats.
+        said: texts with the new object before, and with the old one after.
+    """
+    counts = {("new", "before"): said[0], ("new", "after"): new, ("old", "before"): old, ("old", "after"): said[1]}
+    hits = {key: [index < count for index in range(40)] for key, count in counts.items()}
+    rows = [
+        {"case": "a", "role": role, "phase": phase, "mass": 0.1, "logprob": moved * ((role, phase) == ("new", "after"))}
+        for role, phase in counts
+    ]
+    (line,) = [line for line in summary_of(rows, {"a": hits}, 0) if line["measure"] == "push ratio"]
+    value: Any = line["mean"]
+    return value, line["verdict"]
+
+
+def test_the_verdict_of_few_mentions_is_open_and_that_of_many_is_not() -> None:
+    assert judged(0, 1) == (0.0, "matched"), "one mention less in 40 texts says nothing"
+    assert judged(0, 20) == (0.0, "under")
+    assert judged(30, 10) == (3.0, "over")
+    assert judged(12, 10) == (1.2, "matched")
+
+
+def test_only_what_moves_neither_texts_nor_probabilities_is_unchanged() -> None:
+    assert judged(0, 20, moved=0.01, said=(0, 20)) == (0.0, "unchanged")
+    assert judged(0, 20, moved=-0.1, said=(0, 20)) == (0.0, "under")
+    assert judged(0, 20, moved=0.01, said=(0, 19)) == (0.0, "under")
+    assert judged(1, 20, moved=0.01, said=(0, 20)) == (0.05, "under")
 
 
 def test_several_new_objects_share_the_texts_of_the_unedited_model(
@@ -120,7 +156,7 @@ def test_several_new_objects_share_the_texts_of_the_unedited_model(
     assert len(calls) == 3 * SAMPLES
     assert found.answer.n == 2
     assert {line["case"] for line in found.summary} == {"Portuguese", "Italian"}
-    assert "by case: 2 under" in found.answer.reading
+    assert "by case: 1 under, 1 unchanged" in found.answer.reading
 
 
 def test_any_surface_gives_what_is_defined_and_comes_back_also_after_an_exception(
@@ -159,4 +195,5 @@ def test_a_case_without_its_inputs_is_refused(changes: dict[str, Any], message: 
 def test_no_samples_are_refused(gpt2: Any) -> None:
     for name in ("samples", "tokens", "top_k"):
         with pytest.raises(FactError, match=f"{name} must be a whole number from 1, got 0"):
-            strength(gpt2, identity(gpt2), [CASE], **{name: 0})
+            wrong: Any = {name: 0}
+            strength(gpt2, identity(gpt2), [CASE], **wrong)
