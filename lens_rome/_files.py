@@ -6,10 +6,10 @@ A file appears whole or not at all: it is written under a temporary name and ren
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +19,7 @@ from lens_rome._typing import Tensor
 from lens_rome.errors import FileFormatError
 
 FORMAT_VERSION = 1
+T = TypeVar("T")
 _HEADER = "lens_rome"
 
 
@@ -85,6 +86,38 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     if header.pop("sha256", None) not in (None, _digest(tensors)):
         raise FileFormatError(f"{path} is corrupt: its numbers are not those that were written. Take another copy.")
     return tensors, header
+
+
+def save_json(path: str | Path, kind: str, content: Mapping[str, Any]) -> Path:
+    """Write a JSON-able description as a file of `kind`; returns the path. Raises as `written_whole`."""
+    told = {"kind": kind, "format_version": FORMAT_VERSION, **content}
+    with written_whole(Path(path)) as temporary:
+        temporary.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def load_json(path: str | Path, kind: str, what: str, make: Callable[[dict[str, Any]], T]) -> T:
+    """What `make` makes of the content of a file that `save_json` wrote.
+
+    Args:
+        what: what the file holds, in words, for messages.
+
+    Raises:
+        FileFormatError: no such file, truncated, of another kind, of a newer format, or `make` cannot read it.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        found, version = content.pop("kind"), content.pop("format_version")
+        if found != kind or version > FORMAT_VERSION:
+            raise FileFormatError(
+                f"{path} holds a {found!r} of format version {version}, expected a {kind!r} of version "
+                f"{FORMAT_VERSION} at most. Take another file, or update lens_rome."
+            )
+        return make(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(f"{path} is not a complete {what}: {error}") from error
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -1,14 +1,12 @@
 """What a study of editing in sequence found: figures at checkpoints, as a table, a data frame and a file."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_rome._files import FORMAT_VERSION, written_whole
-from lens_rome.errors import FileFormatError
+from lens_rome._files import load_json, save_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,10 +89,7 @@ class SequenceReport:
 
     def save(self, path: str | Path) -> Path:
         """Write the report to a JSON file; it appears whole or not at all."""
-        content = {"kind": _KIND, "format_version": FORMAT_VERSION, **asdict(self)}
-        with written_whole(Path(path)) as temporary:
-            temporary.write_text(json.dumps(_plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return Path(path)
+        return save_json(path, _KIND, _plain(asdict(self)))
 
     @classmethod
     def load(cls, path: str | Path) -> "SequenceReport":
@@ -103,22 +98,14 @@ class SequenceReport:
         Raises:
             FileFormatError: no such file, truncated, of another kind, or of a newer format.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            kind, version = content.pop("kind"), content.pop("format_version")
-            if kind != _KIND or version > FORMAT_VERSION:
-                raise FileFormatError(
-                    f"{path} holds a {kind!r} of format version {version}, expected a {_KIND!r} of version "
-                    f"{FORMAT_VERSION} at most. Take another file, or update lens_rome."
-                )
-            content["checkpoints"] = tuple(Checkpoint(**_numbers(each)) for each in content["checkpoints"])
-            content["steps"] = tuple(map(float, content["steps"]))
-            content["skipped"] = tuple(Skipped(**each) for each in content.get("skipped", ()))
-            return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"{path} is not a complete report of a sequence: {error}") from error
+        return load_json(path, _KIND, "report of a sequence", cls._made)
+
+    @classmethod
+    def _made(cls, content: dict[str, Any]) -> "SequenceReport":
+        content["checkpoints"] = tuple(Checkpoint(**_numbers(each)) for each in content["checkpoints"])
+        content["steps"] = tuple(map(float, content["steps"]))
+        content["skipped"] = tuple(Skipped(**each) for each in content.get("skipped", ()))
+        return cls(**content)
 
     def __str__(self) -> str:
         lines = [self.label, "| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|"]

@@ -1,14 +1,12 @@
 """The story of one edit as a value, and as a folder of files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lens_rome._files import FORMAT_VERSION
+from lens_rome._files import load_json, save_json
 from lens_rome.editing import Edit
-from lens_rome.errors import FileFormatError
 from lens_rome.facts import EditRequest
 from lens_rome.studies.one_edit.questions import GROUPS, Question
 from lens_rome.studies.one_edit.replies import Reply, Written
@@ -88,8 +86,6 @@ class EditStory:
         folder = Path(folder)
         names = [f"finding_{place}_{found.probe}.json" for place, found in enumerate(self.findings, 1)]
         content = {
-            "kind": _KIND,
-            "format_version": FORMAT_VERSION,
             "request": asdict(self.request),
             "traces": [*self.traces],
             "findings": names,
@@ -98,8 +94,7 @@ class EditStory:
             "settings": dict(self.settings),
         }
         with folder_written_whole(folder) as temporary:
-            text = json.dumps(content, indent=1, ensure_ascii=False)
-            (temporary / _STORY).write_text(text + "\n", encoding="utf-8")
+            save_json(temporary / _STORY, _KIND, content)
             self.edit.save(temporary / _EDIT)
             for kind, trace in self.traces.items():
                 trace.save(temporary / _trace_name(kind))
@@ -115,13 +110,8 @@ class EditStory:
             FileFormatError: no such folder, or a file of it is missing, truncated, of another kind or newer format.
         """
         folder = Path(folder)
-        try:
-            content = json.loads((folder / _STORY).read_text(encoding="utf-8"))
-            if content["kind"] != _KIND or content["format_version"] > FORMAT_VERSION:
-                raise FileFormatError(
-                    f"{folder} holds a {content['kind']!r} of format version {content['format_version']}, expected an "
-                    f"{_KIND!r} of version {FORMAT_VERSION} at most. Take another folder, or update lens_rome."
-                )
+
+        def make(content: dict[str, Any]) -> "EditStory":
             return cls(
                 request=EditRequest(**content["request"]),
                 edit=Edit.load(folder / _EDIT),
@@ -131,10 +121,8 @@ class EditStory:
                 findings=tuple(Finding.load(folder / name) for name in content["findings"]),
                 settings=content["settings"],
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"{folder} does not hold a complete story of an edit: {error}") from error
+
+        return load_json(folder / _STORY, _KIND, "story of an edit", make)
 
 
 def _trace_name(kind: str) -> str:

@@ -1,14 +1,12 @@
 """What a probe found: the rows, their summary, and the number that answers its question."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lens_rome._files import FORMAT_VERSION, written_whole
-from lens_rome.errors import FileFormatError
+from lens_rome._files import load_json, save_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,10 +76,7 @@ class Finding:
 
     def save(self, path: str | Path) -> Path:
         """Write the finding to a JSON file, which appears whole or not at all; returns the path."""
-        content = {"kind": _KIND, "format_version": FORMAT_VERSION, **asdict(self)}
-        with written_whole(Path(path)) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return Path(path)
+        return save_json(path, _KIND, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "Finding":
@@ -90,23 +85,15 @@ class Finding:
         Raises:
             FileFormatError: no such file, truncated, of another kind, or of a newer format.
         """
-        try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            kind, version = content.pop("kind"), content.pop("format_version")
-            if kind != _KIND or version > FORMAT_VERSION:
-                raise FileFormatError(
-                    f"{path} holds a {kind!r} of format version {version}, expected a {_KIND!r} of version "
-                    f"{FORMAT_VERSION} at most. Take another file, or update lens_rome."
-                )
-            content["answer"] = Answer(**content["answer"])
-            content["missing"] = tuple(Missing(**each) for each in content["missing"])
-            for name in ("rows", "summary"):
-                content[name] = tuple(content[name])
-            return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"{path} is not a complete finding of a probe: {error}") from error
+        return load_json(path, _KIND, "finding of a probe", cls._made)
+
+    @classmethod
+    def _made(cls, content: dict[str, Any]) -> "Finding":
+        content["answer"] = Answer(**content["answer"])
+        content["missing"] = tuple(Missing(**each) for each in content["missing"])
+        for name in ("rows", "summary"):
+            content[name] = tuple(content[name])
+        return cls(**content)
 
     def __str__(self) -> str:
         lines = [self.question, f"  {self.answer}"]

@@ -154,7 +154,7 @@ def test_a_saved_story_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_whole_story_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="does not hold a complete story"):
+    with pytest.raises(FileFormatError, match="is not a complete story"):
         EditStory.load(tmp_path)
     folder = made_story().save(tmp_path / "story")
     (folder / "edit.safetensors").unlink()
