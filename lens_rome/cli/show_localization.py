@@ -132,8 +132,8 @@ class _Study:
         most = found.loc[found["difference"].idxmax()]
         return (
             f"Rewrite score, {len(found)} regressions (all problems, methods and windows): a fact's tracing effect "
-            f"adds {found['difference'].median():.3f} in the median to the share of variance that the edited layer explains "
-            f"({found['r2_layer'].median():.3f}), and at most {most['difference']:.3f} ({most['problem']}, "
+            f"adds {found['difference'].median():.3f} in the median to the share of variance that the edited layer "
+            f"explains ({found['r2_layer'].median():.3f}), and at most {most['difference']:.3f} ({most['problem']}, "
             f"{most['method']}, window {most['window']}; the layer alone {most['r2_layer']:.3f})."
         )
 

@@ -15,7 +15,7 @@ from lens_rome.studies.probes.intervals import wilson
 from lens_rome.surface import folder_written_whole
 from lens_rome.tracing import TraceResult
 
-_KIND = "edit story"
+_KIND = "story"
 _STORY, _EDIT = "story.json", "edit.safetensors"
 
 

@@ -161,7 +161,7 @@ def test_a_folder_that_is_no_whole_story_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match="there is no file"):
         EditStory.load(folder)
     (folder / "story.json").write_text('{"kind": "probe", "format_version": 1}')
-    with pytest.raises(FileFormatError, match="expected an 'edit story'"):
+    with pytest.raises(FileFormatError, match="expected a 'story'"):
         EditStory.load(folder)
 
 
