@@ -39,6 +39,8 @@ class LocalizationTask:
     seed: int = 0
     contexts: Mapping[str, tuple[str, ...]] | None = None
     """Context prefixes of the methods that another process has sampled."""
+    known: tuple[int, ...] | None = None
+    """Case ids of the facts that another process has found the model to know; None to ask it."""
 
     def __call__(self) -> Compute:
         """What a worker computes, with the model loaded there."""
@@ -57,7 +59,7 @@ class LocalizationTask:
         given = None if self.moments in (None, "identity") else SecondMoments.load(str(self.moments))
         recipe = self.recipe
         loaded = load(recipe.name, recipe.surface, device or recipe.device, recipe.dtype)
-        records = known_records(loaded.model, self.data.records(loaded.world), prepend_bos=self.bos)
+        records = self._known(loaded)
         noise = self._noise(loaded, records)
         return study_job(
             loaded.model,
@@ -70,6 +72,11 @@ class LocalizationTask:
             essence=self.essence,
             seed=self.seed,
         )
+
+    def as_found(self, job: LocalizationJob) -> "LocalizationTask":
+        """The task with what `job` has found out, so that no process finds anything else."""
+        known = tuple(record.case_id for record in job.records)
+        return replace(self, contexts=job.contexts, known=known, noise=job.noise)
 
     @property
     def marks(self) -> dict[str, Any]:
@@ -102,6 +109,13 @@ class LocalizationTask:
     def _problems(self, noise: float) -> list[EditingProblem]:
         wanted = [PROBLEMS[name] for name in self.problems]
         return [problem for problem in editing_problems(noise) if type(problem) in wanted]
+
+    def _known(self, loaded: Loaded) -> list[EvalRecord]:
+        """The records that the model knows."""
+        records = self.data.records(loaded.world)
+        if self.known is None:
+            return known_records(loaded.model, records, prepend_bos=self.bos)
+        return [record for record in records if record.case_id in self.known]
 
     def _noise(self, loaded: Loaded, records: list[EvalRecord]) -> float:
         """The noise that was asked for, the paper's of the model, or three deviations of the subjects' embeddings."""

@@ -1,7 +1,6 @@
 """`lens-rome study localization`: does tracing tell where to edit?"""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from lens_rome.cli.show_evaluation import one_of_each_kind
 from lens_rome.cli.show_localization import show_study
 from lens_rome.runs import Worker
 from lens_rome.studies.localization import METHODS, WINDOWS, open_study, trace_study
+from lens_rome.studies.localization.effects import check_traces
 from lens_rome.studies.localization.study import WHAT
 
 
@@ -82,6 +82,7 @@ def localization(
     if not out.parent.is_dir():
         raise CommandError(f"cannot make {out}: the folder {out.parent} does not exist. Create it first.")
     traced = split_numbers(windows, "--windows")
+    check_traces(traced, samples)
     if window is not None and window not in traced:
         raise CommandError(f"--window {window} is not traced; --windows has {', '.join(map(str, traced))}.")
     task = LocalizationTask(
@@ -102,11 +103,12 @@ def localization(
         console().print(f"{len(job.records)} known facts, {len(job.ids)} edits.")
         run = open_study(out, job)
         trace_study(out, job, windows=traced, samples=samples, shard=shard)
-        # Workers on other devices might sample other contexts than this process, whose own are in the manifest.
+        # Workers on other devices might find other facts known, another noise and other contexts than this process,
+        # whose own are in the manifest.
         engines.run(
             run,
             job.rows,
-            replace(task, contexts=job.contexts),
+            task.as_found(job),
             chunk_size=job.chunk_size,
             device=device,
             what=WHAT,

@@ -104,5 +104,15 @@ def _requests(record: EvalRecord, groups: Sequence[str]) -> list[tuple[str, Edit
     return [each for each in every if each[0] in groups]
 
 
+def check_noised(problem: EditingProblem, record: EvalRecord) -> None:
+    """Look whether a problem that noises the subject can be scored on the prompts of a record, as `posed` gives it.
+
+    Raises:
+        SubjectSpanError: a paraphrase without its subject.
+    """
+    if problem.objective.noise:
+        _requests(record, NOISED_GROUPS)
+
+
 def _log(prob: float) -> float:
     return math.log(prob) if prob > 0 else -math.inf

@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from lens_rome.cli import localization_task
+from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.localization_task import LocalizationTask
 from lens_rome.cli.models import Recipe
 from lens_rome.cli.options import Precision
@@ -69,6 +71,7 @@ def test_a_cluster_gives_the_rows_of_one_process(run: Run, monkeypatch: pytest.M
         (("--methods", "KN"), "--methods takes some of FT-1, FT-5, ROME, MEMIT; got 'KN'"),
         (("--problems", "erasure"), "--problems takes some of error-injection"),
         (("--layers", "9"), "layer 9 does not exist"),
+        (("--windows", "0"), "windows are different whole numbers from 1"),
         (("--window", "3"), "--window 3 is not traced; --windows has 1"),
         (("--preset", "mine"), "no preset for model 'mine'"),
         (("--split", "moon"), "no split 'moon'"),
@@ -84,6 +87,19 @@ def test_what_is_no_study_is_one_error_and_nothing_is_written(run: Run, changes:
 def test_a_folder_without_parent_and_a_model_without_moments_are_told(run: Run) -> None:
     result = run(*CHEAP[:-1], "--out", "no/where")
     assert result.exit_code == 1 and "the folder no does not exist" in result.stderr
+
+
+def test_a_worker_takes_the_facts_and_the_noise_that_were_found_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, recipe = DataOptions(sample=3), Recipe("atlas", None, "cpu", Precision.float32)
+    job = (task := LocalizationTask(recipe, data, methods=("FT-1",), layers=(1,), essence=False)).job()
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(localization_task, "known_records", never)
+    monkeypatch.setattr(localization_task, "subject_deviation", never)
+    other = task.as_found(job).job()
+    assert other.records == job.records and other.noise == job.noise and other.ids == job.ids
 
 
 def test_marks_are_the_methods_own_layers() -> None:

@@ -30,6 +30,14 @@ def traced_facts(records: Sequence[EvalRecord]) -> dict[str, Fact]:
     }
 
 
+def check_traces(windows: Sequence[int], samples: int) -> None:
+    """Raise `EditError` for no window, one below 1 or several alike, or fewer than one sample."""
+    if not windows or min(windows) < 1 or len(set(windows)) < len(windows):
+        raise EditError(f"windows are different whole numbers from 1, got {tuple(windows)}.")
+    if samples < 1:
+        raise EditError(f"samples are draws of noise, 1 at least; got {samples}.")
+
+
 def trace_records(
     model: Model,
     records: Sequence[EvalRecord],
@@ -51,10 +59,9 @@ def trace_records(
         windows: layers that are restored together, one run each.
 
     Raises:
-        EditError: no window, one below 1 or several alike.  TraceError, RunError: as `trace_facts`.
+        EditError: as `check_traces`.  TraceError, RunError: as `trace_facts`.
     """
-    if not windows or min(windows) < 1 or len(set(windows)) < len(windows):
-        raise EditError(f"windows are different whole numbers from 1, got {tuple(windows)}.")
+    check_traces(windows, samples)
     facts = traced_facts(records)
     told: dict[str, Any] = {
         "known": False,
@@ -105,7 +112,7 @@ def read_effects(folder: Path) -> "pd.DataFrame":
 def skipped(folder: Path) -> Mapping[str, str]:
     """Records that could not be traced, with the reason."""
     found: dict[str, str] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted([*folder.glob("window-*"), *folder.glob(_ZERO)]):
         found |= TraceSet.load(path).skipped
     return found
 

@@ -12,7 +12,7 @@ from lens_rome.errors import EditError, EditMismatchError, LensRomeError
 from lens_rome.evaluation import Asked, Evaluation, PromptScore, TextSettings, identity
 from lens_rome.evaluation.job import Memory, Scored
 from lens_rome.evaluation.making import Moments
-from lens_rome.evaluation.noised import posed
+from lens_rome.evaluation.noised import check_noised, posed
 from lens_rome.facts import EvalRecord
 from lens_rome.studies.localization.methods import Method
 from lens_rome.studies.localization.scoring import CellScores
@@ -43,6 +43,9 @@ class Cell(NamedTuple):
 class LocalizationJob:
     """The edits; an engine needs no more than `ids`, `settings` and `rows`. The model must stay as it is meanwhile.
 
+    Raises:
+        EditError: nothing to study, a record without true object, something named twice, or no such layer.
+
     Args:
         layers: at which every method is put.
         noise: of the traces, and of the problems that have some.
@@ -71,6 +74,9 @@ class LocalizationJob:
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
                 raise EditError(f"the study has each of its {what} once; {twice!r} is there several times.")
+        blank = next((record.case_id for record in self.records if not record.request.target_true), None)
+        if blank is not None:
+            raise EditError(f"the study is about true objects, and record {blank} has none. Leave it out.")
         strange = next((layer for layer in self.layers if not 0 <= layer < self._surface.n_layers), None)
         if strange is not None:
             raise EditError(f"layer {strange} does not exist: the model has layers 0 to {self._surface.n_layers - 1}.")
@@ -92,7 +98,9 @@ class LocalizationJob:
 
     @cached_property
     def cells(self) -> dict[str, Cell]:
-        """All cells by their ids; those of a chunk differ in the record alone."""
+        """All cells by their ids; those of a chunk differ in the record alone, unless the last group of records is
+        smaller than the others.
+        """
         found = [
             Cell(str(record.case_id), problem.name, method.name, layer)
             for start in range(0, len(self.records), self.chunk_size)
@@ -175,13 +183,14 @@ class LocalizationJob:
 
     def _poses(self, problem: EditingProblem, record: EvalRecord) -> str:
         try:
-            request = posed(problem, self._surface, record, self.prepend_bos).request
+            as_posed = posed(problem, self._surface, record, self.prepend_bos)
+            check_noised(problem, as_posed)
         except EditMismatchError:
             raise
         except LensRomeError as error:
             return str(error)
         if isinstance(problem, FactErasure):
-            (prob,) = problem.probabilities(self.model, [request], prepend_bos=self.prepend_bos)
+            (prob,) = problem.probabilities(self.model, [as_posed.request], prepend_bos=self.prepend_bos)
             if prob < LEAST_PROB:
                 return f"the true object has a probability of {prob:.3g}, below {LEAST_PROB}: there is nothing to erase"
         return ""

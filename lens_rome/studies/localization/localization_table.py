@@ -27,7 +27,8 @@ def localization_table(
         regressions: as `regressions` gives it, of one measure, window, predictor and subset.
         format: text, markdown or latex (with booktabs).
         published: put the published numbers of GPT-J (CounterFact, window 5) beside one's own, where the frame is of
-            tracing with predictor "effect" and the paper has the score for any problem and method of the frame.
+            tracing with predictor "effect" and the paper has the score for any problem and method of the frame; their
+            heading tells the window where it is not the frame's.
 
     Raises:
         StudyError: an unknown format, columns or a score that are not there, several analyses in one frame, or a
@@ -45,7 +46,7 @@ def localization_table(
         lines.append([*cells, *_cells(theirs.get((row["problem"], row["method"]), {}))] if theirs else cells)
         before = row["problem"]
     heads = _heads(about["measure"], short=format == "text")
-    over = {_HERE: heads, _THERE: heads} if theirs else {"": heads}
+    over = {_HERE: heads, _there(about, theirs): heads} if theirs else {"": heads}
     return shown(Layout(_caption(about, score), ("problem", "method"), over, lines, notes.lines), format)
 
 
@@ -70,6 +71,12 @@ def _published(about: dict[str, Any], score: str, wanted: set[tuple[str, str]]) 
     same = (frame["data"] == "counterfact") & (frame["subset"] == about["subset"]) & (frame["score"] == score)
     found = {(row["problem"], row["method"]): row for row in records_of(frame.loc[same])}
     return {key: row for key, row in found.items() if key in wanted}
+
+
+def _there(about: dict[str, Any], theirs: dict[tuple[str, str], dict]) -> str:
+    """The heading of the published numbers, with their window where it is not ours."""
+    window = next(iter(theirs.values()))["window"]
+    return _THERE if window == about["window"] else f"{_THERE}, window {window}"
 
 
 def _heads(measure: str, short: bool) -> tuple[str, ...]:

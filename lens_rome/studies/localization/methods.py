@@ -19,7 +19,7 @@ class Method:
     """An editor that can be put at any layer.
 
     Raises:
-        EditError: an editor without a layer, or a width below 1.
+        EditError: an editor without a layer, a width below 1, or a name with "|", which divides the ids of rows.
     """
 
     name: str
@@ -31,6 +31,8 @@ class Method:
     """Other settings for some problems, by their names."""
 
     def __post_init__(self) -> None:
+        if not self.name or "|" in self.name:
+            raise EditError(f'a method has a name without "|", which divides the ids of rows; got {self.name!r}.')
         if self.width < 1:
             raise EditError(f"a method edits one layer at least, got a width of {self.width}.")
         for editor in (self.editor, *self.by_problem.values()):

@@ -13,7 +13,7 @@ from lens_rome.evaluation import TextSettings
 from lens_rome.evaluation.making import Moments
 from lens_rome.facts import EvalRecord
 from lens_rome.runs import Run, Worker, execute
-from lens_rome.studies.localization.effects import WINDOWS, read_effects, skipped, trace_records
+from lens_rome.studies.localization.effects import WINDOWS, check_traces, read_effects, skipped, trace_records
 from lens_rome.studies.localization.job import LocalizationJob
 from lens_rome.studies.localization.methods import Method
 from lens_rome.studies.localization.report import LocalizationReport
@@ -74,10 +74,12 @@ def localization(
         What is there so far, other processes' share included.
 
     Raises:
-        EditError: nothing to study, something named twice, a layer that does not exist, or noise that is none.
+        EditError: nothing to study, a record without true object, something named twice, a layer that does not exist,
+            windows, samples or noise that are none.
         RunError: the folder is of another study; nothing is written then. Or the first edits all fail.
         TraceError, MomentError, EditError: as `trace_facts` and the editors.
     """
+    check_traces(windows, samples)
     job = study_job(
         model, records, methods, noise=noise, moments=moments, problems=problems, layers=layers, essence=essence,
         seed=seed,

@@ -56,6 +56,7 @@ RECORDS = [
         generation_prompts=("Danielle Darrieux lives in",),
     ),
 ]
+TRUTHLESS = replace(RECORDS[1], request=replace(RECORDS[1].request, target_true=None))
 NOISE = 3.0
 PROBLEMS = editing_problems(NOISE, 6)
 ROME_3 = Method("ROME", ROME(0, value=ValueSettings(steps=3), contexts=("", "He said that. ")))
@@ -176,6 +177,13 @@ def test_what_cannot_be_asked_or_edited_is_a_row_with_its_reason(study: Callable
     assert erasure["missing"].str.contains("nothing to erase").any()
 
 
+def test_a_paraphrase_that_cannot_be_noised_is_a_reason_and_not_a_failure(study: Callable[..., Any]) -> None:
+    nameless = replace(RECORDS[0], paraphrase_prompts=("He said that",))
+    report = study(layers=[1], records=[nameless, RECORDS[1]], problems=PROBLEMS[4:], methods=[ROME_3])
+    told = dict(zip(report.scores["id"], report.scores["missing"], strict=True))
+    assert told["11"].startswith("subject 'Steve Jobs' is not in the prompt") and told["12"] == ""
+
+
 def test_essence_compares_the_unedited_models_own_texts(
     study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,11 +257,16 @@ def test_published_settings_differ_by_problem() -> None:
         ({"methods": [ROME_3, ROME_3]}, "each of its methods once; 'ROME'"),
         ({"windows": (1, 1)}, "windows are different whole numbers"),
         ({"windows": (0,)}, "windows are different whole numbers"),
+        ({"samples": 0}, "samples are draws of noise, 1 at least; got 0"),
+        ({"records": [TRUTHLESS]}, "record 12 has none"),
     ],
 )
-def test_what_is_no_study_is_refused(study: Callable[..., Any], changes: dict[str, Any], message: str) -> None:
+def test_what_is_no_study_is_refused(
+    study: Callable[..., Any], changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(EditError, match=message):
         study(**changes)
+    assert not (tmp_path / "study").exists()
 
 
 def test_methods_need_a_layer_to_be_put_at() -> None:
@@ -261,6 +274,8 @@ def test_methods_need_a_layer_to_be_put_at() -> None:
         Method("mine", object())
     with pytest.raises(EditError, match="its width is 1; got 5"):
         Method("ROME", ROME(0), 5)
+    with pytest.raises(EditError, match=r"which divides the ids of rows; got 'FT\|1'"):
+        Method("FT|1", ROME(0))
     with pytest.raises(EditError, match="no method 'KN'"):
         study_methods("atlas", ("KN",))
     with pytest.raises(EditError, match="no preset for model 'mine'"):

@@ -39,6 +39,11 @@ def test_the_published_numbers_stand_beside_ones_own_and_what_is_missing_is_expl
     assert len({len(line) for line in lines[2:9]}) == 1
 
 
+def test_published_numbers_of_another_window_say_so() -> None:
+    found = regressions(SCORES, EFFECTS, window=1)
+    assert " GPT-J, published, window 5 -" in localization_table(found).splitlines()[2]
+
+
 def test_markdown_and_latex_have_as_many_cells_in_each_line() -> None:
     markdown = localization_table(FOUND, format="markdown").splitlines()
     assert markdown[2].startswith("| problem | method | here: n | here: Layer | here: Tracing effect | here: Both |")
