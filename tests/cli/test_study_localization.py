@@ -29,7 +29,7 @@ def test_the_study_writes_its_tables_and_pictures_and_goes_on_from_what_is_there
     assert result.exit_code == 0, result.output
     assert "3 known facts, 12 edits." in result.stdout
     assert "GPT-J, published" in result.stdout and "Seconds an edit" in result.stdout
-    assert "adds at most" in result.stdout
+    assert "tracing effect adds" in result.stdout
     names = {path.name for path in Path("study").iterdir()}
     pictures = {"effects.png", "effects_last.png", "peaks.png", "zeroing.png", "trace.png", "explained_rewrite.png"}
     tables = {"scores.csv", "effects.csv", "regressions.csv", "correlations.csv", "tables.md"}
