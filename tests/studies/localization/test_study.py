@@ -56,7 +56,7 @@ RECORDS = [
         generation_prompts=("Danielle Darrieux lives in",),
     ),
 ]
-TRUTHLESS = replace(RECORDS[1], request=replace(RECORDS[1].request, target_true=None))
+TRUTHLESS = replace(RECORDS[1], request=replace(RECORDS[1].request, target_true=""))
 NOISE = 3.0
 PROBLEMS = editing_problems(NOISE, 6)
 ROME_3 = Method("ROME", ROME(0, value=ValueSettings(steps=3), contexts=("", "He said that. ")))
