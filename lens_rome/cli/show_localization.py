@@ -241,5 +241,6 @@ class _Study:
     def _published(self, score: str) -> Any:
         """The paper's rows of a score, where it has some."""
         frame = published_regressions()
-        own = frame[(frame["score"] == score) & (frame["subset"] == "all") & frame["r2_layer"].notna()]
+        asked = (frame["score"] == score) & (frame["subset"] == "all") & (frame["data"] == "counterfact")
+        own = frame[asked & frame["r2_layer"].notna()]
         return None if own.empty else own
