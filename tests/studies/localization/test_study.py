@@ -37,25 +37,12 @@ from lens_rome.studies.localization import (
 from lens_rome.studies.localization.effects import traced_facts
 from lens_rome.surface import as_surface
 from lens_rome.tracing import layer_effects, trace_facts, zeroing_effects
+from tests.evaluation.test_problems import RECORDS as POSED
 from tests.helpers import assert_untouched
 
 pytestmark = pytest.mark.filterwarnings("ignore::lens_rome.editing.DisablingEditWarning")
 
-RECORDS = [
-    EvalRecord(
-        11,
-        EditRequest("Steve Jobs", "{} was the founder of", "Spanish piano", "Apple"),
-        paraphrase_prompts=("He said that Steve Jobs made", "The work of Steve Jobs is"),
-        neighborhood_prompts=("The founder of the iPhone is", "The Eiffel Tower is in"),
-    ),
-    EvalRecord(
-        12,
-        EditRequest("Danielle Darrieux", "The mother tongue of {} is", "E", "Russian in Rome"),
-        paraphrase_prompts=("Danielle Darrieux was born in",),
-        neighborhood_prompts=("The language in Catalonia is",),
-        generation_prompts=("Danielle Darrieux lives in",),
-    ),
-]
+RECORDS = [POSED[0], replace(POSED[1], generation_prompts=("Danielle Darrieux lives in",))]
 TRUTHLESS = replace(RECORDS[1], request=replace(RECORDS[1].request, target_true=""))
 NOISE = 3.0
 PROBLEMS = editing_problems(NOISE, 6)
