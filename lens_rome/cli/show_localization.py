@@ -33,6 +33,8 @@ from lens_rome.studies.localization.scoring import SCORES
 from lens_rome.tracing import TraceSet
 from lens_rome.tracing.window import default_window
 
+_WINDOW = 5
+"""Of the paper's main tables."""
 _LAYER_SCORES = ("rewrite", "paraphrase", "neighborhood", "essence", "overall", "overall_essence")
 
 
@@ -42,7 +44,7 @@ def show_study(
     """How far the study is, and its tables; written into the folder with the pictures where it is finished.
 
     Args:
-        window: of the printed tables; None for the default of traces, or the smallest there is.
+        window: of the printed tables; None for the paper's, or less for a shallow model.
         marks: what the pictures mark: `edited`, the layer of ROME's own settings, and `shade`, MEMIT's first and last.
         draws: whether this process is the one to write.
     """
@@ -107,7 +109,7 @@ class _Study:
         """Of the tables and scatter plots."""
         effects = self.effects
         there = sorted(set(effects.loc[effects["measure"] == "tracing", "window"]))
-        wanted = default_window("mlp", self.n_layers) if self.asked is None else self.asked
+        wanted = min(_WINDOW, default_window("mlp", self.n_layers)) if self.asked is None else self.asked
         if self.asked is not None and wanted not in there:
             raise CommandError(f"window {wanted} was not traced; there are {', '.join(map(str, there))}.")
         return int(wanted if wanted in there else there[0])

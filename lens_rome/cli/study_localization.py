@@ -48,7 +48,8 @@ def localization(
         str, typer.Option("--windows", help="Layers that a trace restores together, a run each.")
     ] = ",".join(map(str, WINDOWS)),
     window: Annotated[
-        int | None, typer.Option("--window", help="That of the printed tables; left out: as `lens-rome trace` has it.")
+        int | None,
+        typer.Option("--window", help="That of the printed tables; left out: the paper's 5, fewer for shallow models."),
     ] = None,
     noise: Annotated[
         float | None,
@@ -102,7 +103,7 @@ def localization(
         job = task.job("cpu" if engine is Engine.ray else device)
         console().print(f"{len(job.records)} known facts, {len(job.ids)} edits.")
         run = open_study(out, job)
-        trace_study(out, job, windows=traced, samples=samples, shard=shard)
+        trace_study(out, job, windows=traced, samples=samples, shard=shard, retry_errors=retry_errors)
         # Workers on other devices might find other facts known, another noise and other contexts than this process,
         # whose own are in the manifest.
         engines.run(

@@ -48,6 +48,7 @@ def trace_records(
     samples: int = 10,
     prepend_bos: bool | None = None,
     shard: str | None = None,
+    retry_errors: bool = False,
     progress: bool = True,
 ) -> None:
     """Trace the true object of every record (joint probability, MLP outputs restored) for every window, and zero the
@@ -57,6 +58,7 @@ def trace_records(
         out: a folder that exists.
         noise: standard deviation on the subject's embeddings.
         windows: layers that are restored together, one run each.
+        retry_errors: try facts again that failed in an earlier call.
 
     Raises:
         EditError: as `check_traces`.  TraceError, RunError: as `trace_facts`.
@@ -67,6 +69,7 @@ def trace_records(
         "known": False,
         "target": True,
         "shard": shard,
+        "retry_errors": retry_errors,
         "progress": progress,
         "prepend_bos": prepend_bos,
     }

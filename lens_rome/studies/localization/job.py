@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lens_rome._typing import Model
-from lens_rome.editing import EditingProblem, FactErasure
+from lens_rome.editing import ROME, RROME, EditingProblem, FactErasure
+from lens_rome.editing.spread import SpreadEditor
 from lens_rome.errors import EditError, EditMismatchError, LensRomeError
 from lens_rome.evaluation import Asked, Evaluation, PromptScore, TextSettings, identity
 from lens_rome.evaluation.job import Memory, Scored
 from lens_rome.evaluation.making import Moments
 from lens_rome.evaluation.noised import check_noised, posed
 from lens_rome.facts import EvalRecord
+from lens_rome.moments import moment_for
 from lens_rome.studies.localization.methods import Method
 from lens_rome.studies.localization.scoring import CellScores
 from lens_rome.surface import as_surface
@@ -45,6 +47,7 @@ class LocalizationJob:
 
     Raises:
         EditError: nothing to study, a record without true object, something named twice, or no such layer.
+        MomentError: a method needs a moment that is not there, or not of this model.
 
     Args:
         layers: at which every method is put.
@@ -80,6 +83,8 @@ class LocalizationJob:
         strange = next((layer for layer in self.layers if not 0 <= layer < self._surface.n_layers), None)
         if strange is not None:
             raise EditError(f"layer {strange} does not exist: the model has layers 0 to {self._surface.n_layers - 1}.")
+
+        self._check_moments()
 
     # -- a run -------------------------------------------------------------------------------------------------------
 
@@ -225,6 +230,18 @@ class LocalizationJob:
         if len(found) > 1:
             raise EditError("some methods prepend BOS and some do not. Give all of them one prepend_bos.")
         return found.pop()
+
+    def _check_moments(self) -> None:
+        """Look for the moment of every layer now: a study traces for hours before its first edit."""
+        bos, layers = self.prepend_bos, set[int]()
+        for method in self.methods:
+            for editor in (method.at(problem, at, self._n_layers) for problem in self.problems for at in self.layers):
+                if isinstance(editor, SpreadEditor):
+                    layers |= set(editor.layers)
+                elif isinstance(editor, ROME | RROME):
+                    layers.add(editor.layer)
+        for layer in sorted(layers):
+            moment_for(self._surface, layer, self.moments, bos)
 
     def _problem(self, name: str) -> EditingProblem:
         return next(problem for problem in self.problems if problem.name == name)

@@ -67,7 +67,7 @@ def localization(
             time of cheap methods.
         seed: of the essence texts.
         shard: this process's share, such as `"2/8"`; None to take it from torchrun's or SLURM's environment.
-        retry_errors: try edits again that failed in an earlier call.
+        retry_errors: try traces and edits again that failed in an earlier call.
         progress: show a progress bar.
 
     Returns:
@@ -77,7 +77,8 @@ def localization(
         EditError: nothing to study, a record without true object, something named twice, a layer that does not exist,
             windows, samples or noise that are none.
         RunError: the folder is of another study; nothing is written then. Or the first edits all fail.
-        TraceError, MomentError, EditError: as `trace_facts` and the editors.
+        MomentError: ROME or MEMIT is put at a layer without a moment, or with one of another model; nothing is traced.
+        TraceError: as `trace_facts`.
     """
     check_traces(windows, samples)
     job = study_job(
@@ -85,7 +86,7 @@ def localization(
         seed=seed,
     )  # fmt: skip
     run = open_study(out, job)
-    trace_study(out, job, windows=windows, samples=samples, shard=shard, progress=progress)
+    trace_study(out, job, windows=windows, samples=samples, shard=shard, retry_errors=retry_errors, progress=progress)
     worker = Worker.from_environment(os.environ, shard)
     execute(
         run,
@@ -138,6 +139,7 @@ def trace_study(
     windows: Sequence[int] = WINDOWS,
     samples: int = 10,
     shard: str | None = None,
+    retry_errors: bool = False,
     progress: bool = True,
 ) -> None:
     """This process's share of the traces. Raises as `trace_records`."""
@@ -152,6 +154,7 @@ def trace_study(
         samples=samples,
         prepend_bos=job.prepend_bos,
         shard=shard,
+        retry_errors=retry_errors,
         progress=progress,
     )
 

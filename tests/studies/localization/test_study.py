@@ -11,20 +11,20 @@ import pandas as pd
 import pytest
 
 from lens_rome.editing import (
+    MEMIT,
     ROME,
     ErrorInjection,
-    FactErasure,
     FineTune,
-    TracingReversal,
     ValueSettings,
     editing_problems,
     neighborhood_score,
 )
-from lens_rome.errors import EditError, RunError
+from lens_rome.errors import EditError, MomentError, RunError
 from lens_rome.evaluation import Evaluation, read_essences
 from lens_rome.evaluation.asked import Asked
 from lens_rome.evaluation.job import Memory
 from lens_rome.facts import EditRequest, EvalRecord, Fact
+from lens_rome.moments import SecondMoment
 from lens_rome.studies.localization import (
     LocalizationReport,
     Method,
@@ -32,11 +32,11 @@ from lens_rome.studies.localization import (
     load_localization,
     localization,
     study_job,
-    study_methods,
 )
 from lens_rome.studies.localization.effects import traced_facts
 from lens_rome.surface import as_surface
 from lens_rome.tracing import layer_effects, trace_facts, zeroing_effects
+from lens_rome.tracing.facts_job import FactsJob
 from tests.evaluation.test_problems import RECORDS as POSED
 from tests.helpers import assert_untouched
 
@@ -217,23 +217,6 @@ def test_known_records_say_the_truth_within_their_greedy_words(gpt2: Any) -> Non
         known_records(gpt2, [])
 
 
-def test_windows_lie_around_the_layer_and_end_with_the_model() -> None:
-    methods = {method.name: method for method in study_methods("atlas")}
-    assert methods["MEMIT"].at(ErrorInjection(), 4, 8).layers == (2, 3, 4, 5, 6)
-    assert methods["FT-5"].at(ErrorInjection(), 7, 8).layers == (5, 6, 7)
-    assert methods["FT-1"].at(ErrorInjection(), 7, 8).layers == (7,)
-    assert methods["ROME"].at(ErrorInjection(), 3, 8).layer == 3
-
-
-def test_published_settings_differ_by_problem() -> None:
-    (tuned,) = study_methods("gpt-j-6b", ("FT-1",))
-    assert tuned.at(ErrorInjection(), 9, 28).norm_bound == 1e-4
-    assert tuned.at(FactErasure(), 9, 28).norm_bound == 1e-5
-    assert tuned.at(FactErasure(), 9, 28).layers == (9,)
-    (xl,) = study_methods("gpt2-xl", ("FT-1",))
-    assert xl.at(TracingReversal(0.1), 9, 48).norm_bound == xl.at(ErrorInjection(), 9, 48).norm_bound  # none published
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -256,24 +239,40 @@ def test_what_is_no_study_is_refused(
     assert not (tmp_path / "study").exists()
 
 
-def test_methods_need_a_layer_to_be_put_at() -> None:
-    with pytest.raises(EditError, match="has none to set"):
-        Method("mine", object())
-    with pytest.raises(EditError, match="its width is 1; got 5"):
-        Method("ROME", ROME(0), 5)
-    with pytest.raises(EditError, match=r"which divides the ids of rows; got 'FT\|1'"):
-        Method("FT|1", ROME(0))
-    with pytest.raises(EditError, match="no method 'KN'"):
-        study_methods("atlas", ("KN",))
-    with pytest.raises(EditError, match="no preset for model 'mine'"):
-        study_methods("mine")
-
-
 def test_methods_of_two_bos_settings_are_refused(gpt2: Any) -> None:
     other = Method("FT-1", FineTune((0,), prepend_bos=True))
-    job = study_job(gpt2, RECORDS, [replace(ROME_3, editor=replace(ROME_3.editor, prepend_bos=False)), other], noise=1)
     with pytest.raises(EditError, match="one prepend_bos"):
-        _ = job.prepend_bos
+        study_job(gpt2, RECORDS, [replace(ROME_3, editor=replace(ROME_3.editor, prepend_bos=False)), other], noise=1)
+
+
+def test_moments_are_looked_for_before_the_first_trace(study: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(MomentError, match="needs the second moment of layer 0"):
+        study(moments=None)
+    several = Method("MEMIT", MEMIT((0,)), 3)
+    with pytest.raises(MomentError, match=r"hold layers \[2\], the edit is at layer 1"):
+        study(methods=[several], layers=[2], moments=SecondMoment.identity(2, 64))
+    assert not (tmp_path / "study").exists()
+    assert study(methods=[TUNED], problems=PROBLEMS[:1], layers=[1], moments=None).left == 0  # takes none
+
+
+def test_a_trace_that_failed_is_made_when_errors_are_tried_again(
+    study: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {"problems": PROBLEMS[:1], "methods": [TUNED], "layers": [1], "windows": (1,)}
+
+    def failing(job: Any, name: str) -> Any:
+        if name == "12":
+            raise RuntimeError("out of memory")
+        return pose(job, name)
+
+    pose = FactsJob._pose  # pyright: ignore[reportPrivateUsage]
+    with monkeypatch.context() as patch:
+        patch.setattr(FactsJob, "_pose", failing)
+        report = study(**asked)
+    assert list(report.untraced) == ["12"] and "out of memory" in report.untraced["12"]
+    assert list(study(**asked).untraced) == ["12"]
+    again = study(**asked, retry_errors=True)
+    assert not again.untraced and set(again.effects["id"]) == {"11", "12"}
 
 
 def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
