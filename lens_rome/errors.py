@@ -60,5 +60,9 @@ class RunError(LensRomeError, ValueError):
     """A run's folder cannot be made, continued or read, or a worker's share of it cannot be told."""
 
 
+class MissingLibraryError(LensRomeError, ImportError):
+    """A library that only pictures or statistics need is not installed."""
+
+
 class DatasetError(LensRomeError, ValueError):
     """A file of facts or records cannot be fetched, read, or understood."""

@@ -13,31 +13,23 @@ from lens_rome.atlas.bundled import MODEL_FOLDER
 from lens_rome.cli.comparison import Prompts, world_prompts
 from lens_rome.cli.edit_many import edit_many, show_many, write_many
 from lens_rome.cli.edit_one import completed, run_edit, write_edit
-from lens_rome.cli.editors import TRAINED, EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile
+from lens_rome.cli.editors import EditorName, EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile
 from lens_rome.cli.models import ATLAS, Loaded, load
-from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Out, Precision, SurfaceName
+from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Out, Precision, Subject, SurfaceName, Template
 from lens_rome.cli.output import Folder
 from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.show_edit import show_edit
 from lens_rome.cli.tables import show_files
 from lens_rome.datasets import read_requests
 from lens_rome.editing import Edit
-from lens_rome.editing.presets import EDITORS
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoments
 
 
 @reporting
 def edit(
-    subject: Annotated[
-        str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            "--template", "-t", help="The prompt with one {} for the subject, ending right before the object."
-        ),
-    ] = None,
+    subject: Subject = None,
+    template: Template = None,
     target_new: Annotated[str | None, typer.Option("--target-new", "-n", help="The new object.")] = None,
     requests: Annotated[
         Path | None,
@@ -51,7 +43,7 @@ def edit(
     target_true: Annotated[
         str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
     ] = None,
-    editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")] = "ROME",
+    editor: EditorName = "ROME",
     layer: Layer = None,
     preset_name: PresetName = None,
     settings: Settings = None,

@@ -42,6 +42,7 @@ TRAINED: Mapping[str, Callable[[Path], Editor]] = {"MEND": TrainedMEND.load, "KE
 """Editors that are themselves trained, by name, and what reads their file."""
 
 
+EditorName = Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")]
 Layer = Annotated[
     int | None, typer.Option("--layer", "-l", help="Layer to edit, with default settings (ROME, p-ROME, R-ROME).")
 ]

@@ -10,7 +10,7 @@ import typer
 
 from lens_rome.cli.editors import TRAINED, EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile
 from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
-from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.evaluate_data import Data, DataOptions, Sample, Split
 from lens_rome.cli.evaluate_task import PROBLEMS, EvaluateTask, problem_of
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName, split_names
 from lens_rome.cli.reporting import CommandError, console, reporting
@@ -28,9 +28,7 @@ _NONE = "none"
 
 @reporting
 def evaluate(
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="`atlas`, `counterfact` (fetched), or a file of records.")
-    ] = "atlas",
+    data: Data = "atlas",
     model: ModelName = "atlas",
     editor: Annotated[
         str | None,
@@ -46,13 +44,11 @@ def evaluate(
     zsre: Annotated[
         str | None, typer.Option("--zsre", help="The file is zsRE: `meng` for bare questions, `hase` for Hase et al.")
     ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Of the atlas's subjects: train, validation or evaluation.")
-    ] = None,
+    split: Split = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only records with a case id below it, as in the papers.")
     ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", min=1, help="So many of them, drawn with --seed.")] = None,
+    sample: Sample = None,
     layer: Layer = None,
     preset_name: PresetName = None,
     settings: Settings = None,

@@ -4,7 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import typer
 
 from lens_rome.atlas import World
 from lens_rome.cli.models import ATLAS
@@ -14,6 +16,10 @@ from lens_rome.facts import EvalRecord
 
 COUNTERFACT = "counterfact"
 FORMS = ("meng", "hase")
+
+Data = Annotated[str, typer.Option("--data", "-d", help="`atlas`, `counterfact` (fetched), or a file of records.")]
+Split = Annotated[str | None, typer.Option("--split", help="Of the atlas's subjects: train, validation or evaluation.")]
+Sample = Annotated[int | None, typer.Option("--sample", min=1, help="So many of them, drawn with --seed.")]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,11 @@ Bos = Annotated[
     bool | None,
     typer.Option("--bos/--no-bos", help="Whether to put a BOS token first; left out: as the model is configured."),
 ]
+Subject = Annotated[str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")]
+Template = Annotated[
+    str | None,
+    typer.Option("--template", "-t", help="The prompt with one {} for the subject, ending right before the object."),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for pictures and results; made if missing.")]
 
 

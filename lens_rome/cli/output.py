@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lens_rome.cli.reporting import CommandError
-from lens_rome.plotting import MissingLibraryError, save_figure
+from lens_rome.errors import MissingLibraryError
+from lens_rome.plotting import save_figure
 
 
 class Folder:

@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-from lens_rome.cli.editors import EditorOptions, Layer, MomentsFile, PresetName, Settings, TrainedFile, moments_for
+from lens_rome.cli.editors import (
+    EditorName,
+    EditorOptions,
+    Layer,
+    MomentsFile,
+    PresetName,
+    Settings,
+    TrainedFile,
+    moments_for,
+)
 from lens_rome.cli.models import load
 from lens_rome.cli.options import Bos, Device, Dtype, ModelName, Precision, SurfaceName
 from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.study_edit_asked import Given, read_record
 from lens_rome.editing import Edit
-from lens_rome.editing.presets import EDITORS
 from lens_rome.moments import SecondMoments
 from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story, probe_edit
 from lens_rome.studies.pages import save_edit_page
@@ -53,7 +61,7 @@ def study_edit(
     ] = None,
     case: Annotated[int | None, typer.Option("--case", help="The record's case_id, where a file has several.")] = None,
     model: ModelName = "atlas",
-    editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join(EDITORS)}, MEND, KE.")] = "ROME",
+    editor: EditorName = "ROME",
     layer: Layer = None,
     preset_name: PresetName = None,
     settings: Settings = None,

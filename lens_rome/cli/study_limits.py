@@ -13,7 +13,7 @@ from rich.markup import escape
 import lens_rome
 from lens_rome._typing import Model
 from lens_rome.cli.editors import (
-    TRAINED,
+    EditorName,
     EditorOptions,
     Layer,
     MomentsFile,
@@ -31,7 +31,6 @@ from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.show_evaluation import one_of_each_kind
 from lens_rome.cli.show_finding import show_finding
 from lens_rome.cli.tables import show_files
-from lens_rome.editing.presets import EDITORS
 from lens_rome.errors import FileFormatError, LensRomeError
 from lens_rome.evaluation.provenance import plain
 from lens_rome.moments import SecondMoments
@@ -48,7 +47,7 @@ def limits(
         typer.Option("--probes", help=f"Out of {','.join(PROBES)}; left out: all that there are inputs for."),
     ] = None,
     model: ModelName = ATLAS,
-    editor: Annotated[str, typer.Option("--editor", help=f"One of {', '.join((*EDITORS, *TRAINED))}.")] = "ROME",
+    editor: EditorName = "ROME",
     layer: Layer = None,
     preset_name: PresetName = None,
     settings: Settings = None,

@@ -8,7 +8,7 @@ import typer
 
 from lens_rome.cli.editors import MomentsFile
 from lens_rome.cli.engines import Engine, EngineName, Engines, RayAddress, RetryErrors, Shard, Workers
-from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.evaluate_data import Data, DataOptions, Sample, Split
 from lens_rome.cli.evaluate_task import PROBLEMS
 from lens_rome.cli.localization_task import LocalizationTask
 from lens_rome.cli.models import ATLAS, Recipe
@@ -25,17 +25,13 @@ from lens_rome.studies.localization.study import WHAT
 @reporting
 def localization(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the study: it survives a kill.")],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="`atlas`, `counterfact` (fetched), or a file of records.")
-    ] = ATLAS,
+    data: Data = ATLAS,
     model: ModelName = ATLAS,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Of the atlas's subjects: train, validation or evaluation.")
-    ] = None,
+    split: Split = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only records with a case id below it; the paper has 2000.")
     ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", min=1, help="So many of them, drawn with --seed.")] = None,
+    sample: Sample = None,
     methods: Annotated[str, typer.Option("--methods", help="Out of FT-1,FT-5,ROME,MEMIT.")] = ",".join(METHODS),
     preset: Annotated[
         str | None, typer.Option("--preset", help="Model whose settings the methods have; left out: that of --model.")

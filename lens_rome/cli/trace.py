@@ -16,7 +16,9 @@ from lens_rome.cli.options import (
     ModelName,
     Out,
     Precision,
+    Subject,
     SurfaceName,
+    Template,
     split_names,
     split_numbers,
     split_places,
@@ -41,15 +43,8 @@ Traces = Mapping[str, TraceResult]
 @reporting
 def trace(
     context: typer.Context,
-    subject: Annotated[
-        str | None, typer.Option("--subject", "-s", help="The subject as it stands in the prompt.")
-    ] = None,
-    template: Annotated[
-        str | None,
-        typer.Option(
-            "--template", "-t", help="The prompt with one {} for the subject, ending right before the object."
-        ),
-    ] = None,
+    subject: Subject = None,
+    template: Template = None,
     facts: Annotated[
         str | None,
         typer.Option("--facts", help="Trace many: a JSON file, `atlas`, or `known` (the paper's file). Needs --out."),

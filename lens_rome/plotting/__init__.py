@@ -3,7 +3,6 @@
 Matplotlib and Plotly are imported only when a picture is made: `pip install 'lens_rome[plot]'`.
 """
 
-from lens_rome.plotting._figure import MissingLibraryError as MissingLibraryError
 from lens_rome.plotting._figure import PlotError as PlotError
 from lens_rome.plotting._figure import save_figure as save_figure
 from lens_rome.plotting.average import plot_average as plot_average

@@ -29,6 +29,19 @@ class Style:
     """Of points, so that many on one place look darker than one."""
 
 
+LOOKS = (
+    Style("#d55e00", "o", "-"),
+    Style("#0072b2", "s", "--"),
+    Style("#009e73", "^", "-."),
+    Style("#cc79a7", "D", ":"),
+    Style("#e69f00", "v", "-"),
+    Style("#56b4e9", "P", "--"),
+)
+"""For series without a look of their own: colours that colour-blind people can tell apart (Okabe and Ito), and a
+further cue each.
+"""
+
+
 @dataclass(frozen=True)
 class Series:
     """One line, one cloud of points, or one bar a layer."""

@@ -4,11 +4,11 @@ import io
 import os
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from lens_rome._installed import import_extra
 from lens_rome.errors import LensRomeError
 
 # Names for type checkers only: importing this package must not import a plotting library or pandas.
@@ -31,23 +31,13 @@ class PlotError(LensRomeError, ValueError):
     """A picture was asked for that cannot be drawn from these results."""
 
 
-class MissingLibraryError(LensRomeError, ImportError):
-    """A plotting library is not installed."""
-
-
 def import_library(name: str) -> ModuleType:
     """The module `name`, of matplotlib or Plotly.
 
     Raises:
         MissingLibraryError: it is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        library = name.split(".")[0]
-        raise MissingLibraryError(
-            f"this picture needs {library}, which cannot be imported ({error}). Run: pip install 'lens_rome[plot]'"
-        ) from error
+    return import_extra(name, "this picture", "plot")
 
 
 def new_figure(width: float, height: float) -> MplFigure:

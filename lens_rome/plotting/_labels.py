@@ -53,6 +53,11 @@ def visible_lines(text: str) -> str:
     return "\n".join(visible(line) for line in text.split("\n"))
 
 
+def titled(statement: str, title: str | None) -> str:
+    """The statement of what is shown, and what the caller says of it."""
+    return statement + (f": {visible(title)}" if title else "")
+
+
 def layer_ticks(n_layers: int, first: int = 0) -> list[int]:
     """Layers to label, from `first` on: all of a small model, every fifth (as in the papers) or tenth of a large one.
 

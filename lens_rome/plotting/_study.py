@@ -9,7 +9,7 @@ import numpy as np
 from lens_rome.plotting._chart import ChartPanel, Series, Style
 from lens_rome.plotting._figure import PlotError
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import layer_ticks, visible
+from lens_rome.plotting._labels import layer_ticks
 
 PROBLEMS = ("error injection", "tracing reversal", "fact erasure", "fact amplification", "fact forcing")
 """In the paper's order."""
@@ -204,11 +204,6 @@ def check_marks(shade: tuple[int, int] | None, edited: int | None) -> None:
         raise PlotError(f"shade={shade} is no range of layers. Give the first and the last, such as (4, 9).")
     if edited is not None and edited < 0:
         raise PlotError(f"edited={edited} is no layer. Layers count from 0.")
-
-
-def titled(statement: str, title: str | None) -> str:
-    """The statement of what is shown, and what the caller says of it."""
-    return statement + (f": {visible(title)}" if title else "")
 
 
 def _listed(names: Any) -> str:

@@ -7,7 +7,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
 from lens_rome.plotting._heat import COLOURS, PLAIN, Detail, Panel, Picture, effects_panel, effects_scale
-from lens_rome.plotting._labels import kind_label, layer_ticks, role_label, visible
+from lens_rome.plotting._labels import kind_label, layer_ticks, role_label, titled, visible
 from lens_rome.plotting._words import BandWords, Words
 from lens_rome.tracing import ROLES
 
@@ -71,7 +71,7 @@ def plot_average(
     labels, styles = _labels(frame, roles), _styles(roles)
     banded = bool(frame[["low", "high"]].notna().all(axis=1).any())
     chart = Chart(
-        _title(title),
+        titled(_STATEMENT, title),
         [f"Bands: {band}."] if banded else [],
         [_lines(kind, frame[frame["kind"] == kind], labels) for kind in kinds],
         {label: styles[role] for role, label in labels.items()},
@@ -116,7 +116,10 @@ def plot_average_heatmap(
     layers = layer_range(frame)
     panels = [_heat(kind, frame, roles, layers, visible(measure)) for kind in kinds]
     gaps = ["Grey: no value."] if any(bool((panel.values != panel.values).any()) for panel in panels) else []
-    return draw(Picture(_title(title), gaps, list(_labels(frame, roles).values()), panels, row_characters=60), backend)
+    return draw(
+        Picture(titled(_STATEMENT, title), gaps, list(_labels(frame, roles).values()), panels, row_characters=60),
+        backend,
+    )
 
 
 def _check(effects: Any, function: str, numbers: tuple[str, ...]) -> tuple[Any, list[str], list[str]]:
@@ -136,10 +139,6 @@ def _styles(roles: list[str]) -> dict[str, Style]:
     left = [_SPARE, *(style for role, style in _STYLES.items() if role not in roles)]
     others = sorted(role for role in roles if role not in _STYLES)
     return {role: style for role, style in _STYLES.items() if role in roles} | dict(zip(others, left, strict=False))
-
-
-def _title(title: str | None) -> str:
-    return _STATEMENT + (f": {visible(title)}" if title else "")
 
 
 def _labels(effects: Any, roles: list[str]) -> dict[str, str]:

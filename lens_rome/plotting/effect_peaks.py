@@ -8,8 +8,8 @@ import numpy as np
 from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style, grid_columns
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
-from lens_rome.plotting._labels import layer_ticks
-from lens_rome.plotting._study import check_marks, deed, effects_of, titled, window_name
+from lens_rome.plotting._labels import layer_ticks, titled
+from lens_rome.plotting._study import check_marks, deed, effects_of, window_name
 from lens_rome.plotting._words import EffectWords
 from lens_rome.plotting.layer_effects import marks_note, middle_caption
 

@@ -8,7 +8,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style, grid_col
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, ORANGE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 from lens_rome.plotting._study import (
     METHODS,
     PROBLEMS,
@@ -19,7 +19,6 @@ from lens_rome.plotting._study import (
     in_order,
     rows_with,
     the_one,
-    titled,
     window_name,
 )
 from lens_rome.plotting._words import ExplainedWords

@@ -8,7 +8,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
 from lens_rome.plotting._heat import Picture, effects_panel, two_sided
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 from lens_rome.plotting._words import Words
 
 
@@ -45,7 +45,7 @@ def plot_heads(
     notes += ["Grey: no value."] if bool(np.isnan(values).any()) else []
     change = f"indirect effect\n(change of {visible(measure)})"
     panel = effects_panel("", values, two_sided(values), change, layers[0])
-    statement = "Indirect effect of each attention head" + (f": {visible(title)}" if title else "")
+    statement = titled("Indirect effect of each attention head", title)
     return draw(Picture(statement, notes, [str(head) for head in heads], [panel], row_caption="head"), backend)
 
 

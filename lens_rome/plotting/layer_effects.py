@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack, overload
 from lens_rome.plotting._chart import Chart, ChartPanel, Style, grid_columns
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
-from lens_rome.plotting._labels import layer_ticks
+from lens_rome.plotting._labels import layer_ticks, titled
 from lens_rome.plotting._study import (
     BANDS,
     check_marks,
@@ -16,7 +16,6 @@ from lens_rome.plotting._study import (
     effects_of,
     mean_series,
     on_scale,
-    titled,
     window_name,
 )
 from lens_rome.plotting._words import EffectWords

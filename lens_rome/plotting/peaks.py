@@ -8,7 +8,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import kind_label, layer_ticks, role_label, visible
+from lens_rome.plotting._labels import kind_label, layer_ticks, role_label, titled
 from lens_rome.plotting._words import PeakWords
 
 _MAX_FACETS = 4
@@ -59,7 +59,7 @@ def plot_peak_layers(
     notes = [f"Shaded: layers {band[0]} to {band[1]}."] if band is not None else []
     notes += [f"Dashed line: layer {line}."] if line is not None else []
     chart = Chart(
-        _statement(frame) + (f": {visible(title)}" if title else ""),
+        titled(_statement(frame), title),
         [" ".join(notes)] if notes else [],
         panels,
         {_NAME: Style(BLUE)},

@@ -8,7 +8,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, ORANGE, Figure, MplFigure, PlotlyFigure
 from lens_rome.plotting._findings import checked_summary, lines_of, rows_of, series, summary_of
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 
 _PLACES = {"without a mention": "without", "subject mentioned before": "with"}
 _STYLES = {"without a mention": Style(BLUE), "subject mentioned before": Style(ORANGE, "D", "--")}
@@ -43,7 +43,7 @@ def plot_bleed(finding: Any, *, title: str | None = None, backend: str = "matplo
     """
     frame = checked_summary("plot_bleed", summary_of(finding), ("role", "distractor", "phase"))
     chart = Chart(
-        "Answers about others, with the edited subject in the context" + (f": {visible(title)}" if title else ""),
+        titled("Answers about others, with the edited subject in the context", title),
         [_bleed(frame), *([] if hasattr(finding, "columns") else _most_likely(rows_of(finding)))],
         [_panel(frame, *each) for each in _PANELS],
         _STYLES,

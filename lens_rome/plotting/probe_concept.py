@@ -9,7 +9,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._heat import Panel, Picture, Scale, two_sided
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 
 _KEY = ("case", "tested", "template", "phase", "role")
 
@@ -69,7 +69,7 @@ def plot_concept(finding: Any, *, title: str | None = None, backend: str = "matp
     notes = [f"Each cell is a mean over {tests} tests." if tests > 1 else "Each cell is one test."]
     if any(bool(np.isnan(panel.values).any()) for panel in panels):
         notes.append("Grey: not asked, for the two are not related.")
-    heading = "What editing one name did to related ones" + (f": {visible(title)}" if title else "")
+    heading = titled("What editing one name did to related ones", title)
     return draw(Picture(heading, [" ".join(notes)], edited, panels, row_caption="edited"), backend)
 
 

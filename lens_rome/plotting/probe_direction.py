@@ -6,7 +6,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, ORANGE, Figure, MplFigure, PlotlyFigure
 from lens_rome.plotting._findings import checked_summary, lines_of, series, summary_of
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled
 
 _STYLES = {"the new object": Style(ORANGE, hatch="//"), "the old object": Style(BLUE)}
 _WAYS = {
@@ -45,7 +45,7 @@ def plot_direction(finding: Any, *, title: str | None = None, backend: str = "ma
             numbers[way].append(f"{rows['mean'][way]:+.2f}")
     labels = [f"{text}\n{' / '.join(numbers[way])} nats" for way, text in _WAYS.items()]
     chart = Chart(
-        "Change by the edit, in its direction and in reverse" + (f": {visible(title)}" if title else ""),
+        titled("Change by the edit, in its direction and in reverse", title),
         _notes(frame),
         [ChartPanel("", shown, list(range(len(_WAYS))), tick_labels=labels)],
         _STYLES,

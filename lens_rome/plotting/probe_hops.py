@@ -9,7 +9,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, ORANGE, Figure, Frame, MplFigure, PlotlyFigure
 from lens_rome.plotting._findings import lines_of, rows_of, series, some_cases, tick
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled
 
 _WAYS = {"with the name": "direct", "with a description": "description"}
 _STYLES = {"with the name": Style(BLUE), "with a description": Style(ORANGE, hatch="//")}
@@ -52,7 +52,7 @@ def plot_hops(finding: Any, *, title: str | None = None, backend: str = "matplot
         )  # fmt: skip
     labels = [*map(tick, names), f"mean of\n{len(all_names)} cases"]
     chart = Chart(
-        "What the new object gains on the old one by the edit" + (f": {visible(title)}" if title else ""),
+        titled("What the new object gains on the old one by the edit", title),
         ["The same question with the subject's name and with a description of it.", *notes],
         [ChartPanel("", shown, [*range(len(names)), last], tick_labels=labels)],
         _STYLES,

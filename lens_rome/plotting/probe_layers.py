@@ -5,11 +5,11 @@ from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
-from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
+from lens_rome.plotting._chart import LOOKS, Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import layer_ticks, visible
+from lens_rome.plotting._labels import layer_ticks, titled, visible
 
 _WORDS = {
     "subject_last": "last subject token",
@@ -17,14 +17,6 @@ _WORDS = {
     "subject_first_after_last": "first token after the subject",
     "last": "last token of the prompt",
 }
-_STYLES = (
-    Style("#d55e00", "o", "-"),
-    Style("#0072b2", "s", "--"),
-    Style("#009e73", "^", "-."),
-    Style("#cc79a7", "D", ":"),
-    Style("#e69f00", "v", "-"),
-    Style("#56b4e9", "P", "--"),
-)
 _UNEDITED = Style("#000000", "X", ":")
 UNEDITED = "unedited"
 """In the column `token`, the scores of the unedited model."""
@@ -94,13 +86,13 @@ def plot_layers(
     if not shown or edited.empty:
         raise PlotError(f"there are no rows of edits for the metrics {', '.join(metrics)}. Choose others by metrics=.")
     tokens = [*(t for t in _WORDS if t in set(edited["token"])), *sorted(set(edited["token"]) - set(_WORDS))]
-    if len(tokens) > len(_STYLES):
-        raise PlotError(f"plot_layers can tell {len(_STYLES)} tokens apart, got {len(tokens)}. Choose some rows.")
-    styles = {_word(token): style for token, style in zip(tokens, _STYLES, strict=False)}
+    if len(tokens) > len(LOOKS):
+        raise PlotError(f"plot_layers can tell {len(LOOKS)} tokens apart, got {len(tokens)}. Choose some rows.")
+    styles = {_word(token): style for token, style in zip(tokens, LOOKS, strict=False)}
     plain = frame[frame["token"] == UNEDITED]
     if not plain.empty:
         styles[UNEDITED] = _UNEDITED
-    heading = "Scores of edits by layer and token" + (f": {visible(title)}" if title else "")
+    heading = titled("Scores of edits by layer and token", title)
     panels = [_panel(name, edited, plain, tokens) for name in shown]
     band = "Bands: 95% interval over records, cut at 0 and 1 where the score is a share."
     chart = Chart(heading, [band], panels, styles, "score", "score", number=".3f", panel_width=3.3)

@@ -9,7 +9,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._heat import PLAIN, Panel, Picture, Scale, two_sided
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 
 _MAX_SETS = 3
 _NARROWEST = 0.02
@@ -79,7 +79,7 @@ def plot_prefixes(
         )
         for name, grid in zip(chosen, grids, strict=True)
     ]
-    heading = "Likeness of a subject's keys after prefixes" + (f": {visible(title)}" if title else "")
+    heading = titled("Likeness of a subject's keys after prefixes", title)
     return draw(Picture(heading, ["Panels are sets of prefixes."], [visible(s) for s in subjects], panels), backend)
 
 

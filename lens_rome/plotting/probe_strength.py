@@ -6,7 +6,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, ORANGE, Figure, MplFigure, PlotlyFigure
 from lens_rome.plotting._findings import checked_summary, lines_of, series, some_cases, summary_of, tick
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled
 
 _BARS = {
     "old object, before": ("old", "before", Style(BLUE)),
@@ -51,7 +51,7 @@ def plot_strength(finding: Any, *, title: str | None = None, backend: str = "mat
     ]
     n = int(lines_of(frame, measure="mentioned")["n"].max())
     chart = Chart(
-        "Texts about the subject that mention an object" + (f": {visible(title)}" if title else ""),
+        titled("Texts about the subject that mention an object", title),
         [f"Share of {n} texts with its 95% interval; below, how many times the old object's share before.", *notes],
         [ChartPanel("", shown, list(range(len(names))), tick_labels=labels)],
         {name: style for name, (_, _, style) in _BARS.items()},

@@ -7,7 +7,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, grid_columns
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled, visible
 from lens_rome.plotting._study import (
     BANDS,
     PROBLEMS,
@@ -20,7 +20,6 @@ from lens_rome.plotting._study import (
     on_scale,
     rows_with,
     ticks_of,
-    titled,
 )
 from lens_rome.plotting._words import ScoreWords
 

@@ -8,7 +8,7 @@ from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range, over_layers
 from lens_rome.plotting._heat import COLOURS, PLAIN, Picture, effects_panel, effects_scale
-from lens_rome.plotting._labels import kind_label, visible
+from lens_rome.plotting._labels import kind_label, titled, visible
 from lens_rome.plotting._words import SegmentWords
 
 _STATISTICS = {"mean": "Mean", "max": "Largest"}
@@ -59,7 +59,7 @@ def plot_segments(
     notes = ["Grey: no value."] if bool(np.isnan(values).any()) else []
     site = f" of restoring {kind_label(kind)}" if kind else ""
     statement = f"{_STATISTICS[statistic]} indirect effect{site} over the tokens of each segment"
-    return draw(Picture(statement + (f": {visible(title)}" if title else ""), notes, labels, [panel]), backend)
+    return draw(Picture(titled(statement, title), notes, labels, [panel]), backend)
 
 
 def _check(effects: Any, statistic: str) -> tuple[Any, dict[Any, int]]:

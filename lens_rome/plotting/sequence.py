@@ -6,22 +6,13 @@ from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
-from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
+from lens_rome.plotting._chart import LOOKS, Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame
-from lens_rome.plotting._labels import visible
+from lens_rome.plotting._labels import titled
 
-_STYLES = (
-    Style("#d55e00", "o", "-"),
-    Style("#0072b2", "s", "--"),
-    Style("#009e73", "^", "-."),
-    Style("#cc79a7", "D", ":"),
-    Style("#e69f00", "v", "-"),
-    Style("#56b4e9", "P", "--"),
-    Style("#000000", "X", "-."),
-)
-"""Colours that colour-blind people can tell apart (Okabe and Ito), and a further cue each."""
+_STYLES = (*LOOKS, Style("#000000", "X", "-."))
 _PANELS = (
     ("retention", "Earlier edits that still hold", "share of earlier edits", False),
     ("norm", "Size of the change", "norm of W - W₀", True),
@@ -80,7 +71,7 @@ def plot_sequence(
     most = int(frame["edits"].max())
     ticks = _ticks(most)
     chart = Chart(
-        "Edits made one on top of the other" + (f": {visible(title)}" if title else ""),
+        titled("Edits made one on top of the other", title),
         [],
         [_panel(frame, labels, ticks, *each) for each in _PANELS],
         dict(zip(labels, _STYLES, strict=False)),

@@ -6,7 +6,7 @@ from lens_rome.plotting._chart import Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
 from lens_rome.plotting._frames import Needs, check_frame, layer_range
-from lens_rome.plotting._labels import layer_ticks, visible
+from lens_rome.plotting._labels import layer_ticks, titled, visible
 from lens_rome.plotting._words import BandWords
 
 _STYLES = {
@@ -67,7 +67,7 @@ def plot_severed(
     banded = bool(frame[["low", "high"]].notna().all(axis=1).any())
     statement = "Indirect effect of restoring one state, with later attention or MLP outputs severed"
     chart = Chart(
-        statement + (f": {visible(title)}" if title else ""),
+        titled(statement, title),
         [f"Vertical lines: {band}."] if banded else [],
         [ChartPanel("", series, layer_ticks(count, first))],
         {name: style for name, style in _STYLES.items() if name in found},

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from lens_rome.errors import LensRomeError
-from lens_rome.plotting import MissingLibraryError, PlotError, plot_trace, save_figure
+from lens_rome.errors import LensRomeError, MissingLibraryError
+from lens_rome.plotting import PlotError, plot_trace, save_figure
 from lens_rome.tracing import TraceResult, trace
 from tests.helpers import FACTS
 from tests.plotting.synthetic import EIFFEL, made_up_trace, three_traces

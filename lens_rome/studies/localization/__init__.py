@@ -5,7 +5,6 @@ from lens_rome.studies.localization.analysis import analysis as analysis
 from lens_rome.studies.localization.concentrated import concentrated_ids as concentrated_ids
 from lens_rome.studies.localization.correlations import correlations as correlations
 from lens_rome.studies.localization.effects import WINDOWS as WINDOWS
-from lens_rome.studies.localization.errors import MissingStatisticsError as MissingStatisticsError
 from lens_rome.studies.localization.errors import StudyError as StudyError
 from lens_rome.studies.localization.job import LocalizationJob as LocalizationJob
 from lens_rome.studies.localization.known import known_records as known_records

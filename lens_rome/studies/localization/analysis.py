@@ -37,7 +37,7 @@ def analysis(report: LocalizationReport) -> Analysis:
     """Every regression and correlation that the effects of a study allow.
 
     Raises:
-        StudyError: scores and effects have no record in common.  MissingStatisticsError: statsmodels is not installed.
+        StudyError: scores and effects have no record in common.  MissingLibraryError: statsmodels is not installed.
     """
     import pandas as pd
 

@@ -41,7 +41,7 @@ def compared(score: Row, effect: Row, layer: Int[np.ndarray, " row"]) -> tuple[d
     independent, as the paper does, although the rows of one record are not.
 
     Raises:
-        MissingStatisticsError: statsmodels is not installed.
+        MissingLibraryError: statsmodels is not installed.
     """
     found = dict.fromkeys(NUMBERS, np.nan)
     reason = _why_not(score, effect, layer)

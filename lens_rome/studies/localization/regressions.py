@@ -50,7 +50,7 @@ def regressions(
     Raises:
         StudyError: columns, names, layers, records or a window that are not there, rows that are there twice, or no
             record that both tables have.
-        MissingStatisticsError: statsmodels is not installed.
+        MissingLibraryError: statsmodels is not installed.
     """
     frame = beside(
         scores,

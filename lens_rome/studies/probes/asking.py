@@ -8,6 +8,7 @@ import torch
 
 from lens_rome.editing import Edit
 from lens_rome.facts import answer_tokens
+from lens_rome.studies.probes.finding import Value
 from lens_rome.surface import AbstractSurface, check_finite, pad_right
 
 PHASES = ("before", "after")
@@ -27,6 +28,11 @@ class Said:
     """The most likely next token, without spaces around it."""
     tokens: int
     """Of the target."""
+
+    @property
+    def columns(self) -> dict[str, Value]:
+        """What the row of a table tells of it."""
+        return {"logprob": self.logprob, "rank": self.rank, "top": self.top}
 
 
 @torch.no_grad()

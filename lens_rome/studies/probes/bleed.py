@@ -18,7 +18,7 @@ from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, wilson
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
+from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, settings_of
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line, mean_of
 from lens_rome.studies.probes.texts import begins_with, greedy, mentions, tokens_for
 from lens_rome.surface import AbstractSurface, as_surface
@@ -98,16 +98,11 @@ def bleed(
     """
     surface, named = as_surface(model), by_name(cases, BleedCase)
     used, missing = _known(surface, named, prepend_bos)
-    made: dict[str, Edit] = {}
-    if used:
-        made, refused = edits_of(model, edits, {name: named[name].request for name in used}, moments)
-        missing += refused
+    made, refused = edits_that_count(model, edits, {name: named[name].request for name in used}, moments)
     rows = [row for name, edit in made.items() for row in _rows(surface, named[name], used[name], edit, prepend_bos)]
-    settings = {
-        "model": surface.model_name, **made_by(made), "prepend_bos": surface.prepends_bos(prepend_bos), "seed": seed
-    }  # fmt: skip
+    settings = settings_of(surface, made, prepend_bos, seed)
     summary = tuple(_summary(rows, seed))
-    return Finding("bleed", QUESTION, _answer(rows, seed), tuple(rows), summary, tuple(missing), settings)
+    return Finding("bleed", QUESTION, _answer(rows, seed), tuple(rows), summary, (*missing, *refused), settings)
 
 
 def _known(
@@ -123,7 +118,7 @@ def _known(
         if good:
             used[name] = good
         missing += [
-            Missing(name, f"the unedited model does not say {answer!r} after {prompt!r}, but {told[prompt].strip()!r}")
+            Missing.unsaid(name, answer, prompt, told[prompt])
             for prompt, answer in case.questions
             if (prompt, answer) not in good
         ]
@@ -147,7 +142,7 @@ def _rows(
     pairs = [(str(row["prompt"]), str(row["target"])) for row in asked]
     told = before_and_after(surface, pairs, edit, prepend_bos=prepend_bos)
     return [
-        {**row, "phase": phase, "logprob": answer.logprob, "rank": answer.rank, "top": answer.top}
+        {**row, "phase": phase, **answer.columns}
         for phase in PHASES
         for row, answer in zip(asked, told[phase], strict=True)
     ]

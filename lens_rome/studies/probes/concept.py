@@ -10,7 +10,7 @@ from lens_rome._typing import Model, Tensor
 from lens_rome.editing import Edit, compute_key
 from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest, Fact
-from lens_rome.studies.probes.asking import Said, said
+from lens_rome.studies.probes.asking import said
 from lens_rome.studies.probes.checks import by_name, check_case
 from lens_rome.studies.probes.concept_numbers import answer_of, related_changes, summary_of
 from lens_rome.studies.probes.finding import Finding, Missing, Value
@@ -190,7 +190,7 @@ def _group_rows(
                     "phase": phase,
                     "target": target,
                     "role": role,
-                    **_told(one),
+                    **one.columns,
                     "key_cosine": cosine,
                 }
 
@@ -201,7 +201,3 @@ def _questions(group: Sequence[RelatedSubject]) -> Iterator[tuple[int, int, str,
         for template, prompt in enumerate(case.prompts):
             for role, target in zip(ROLES, case.objects, strict=True):
                 yield index, template, prompt, role, target
-
-
-def _told(one: Said) -> dict[str, Value]:
-    return {"logprob": one.logprob, "rank": one.rank, "top": one.top}

@@ -19,13 +19,14 @@ from lens_rome.editing import Edit
 from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes.asking import before_and_after, in_weights, phases
-from lens_rome.studies.probes.checks import by_name, check_case, check_counts, check_texts, check_without
+from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.direction_summary import summary_of, told_inconsistent
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, transfer
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
+from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, settings_of
+from lens_rome.studies.probes.sampling import Sampling
 from lens_rome.studies.probes.tables import by_case, change
-from lens_rome.studies.probes.texts import after_mention, begins_with, continuations, greedy, mentions, tokens_for
+from lens_rome.studies.probes.texts import after_mention, begins_with, greedy, mentions, tokens_for
 from lens_rome.surface import AbstractSurface, as_surface
 
 SLOT = "{o}"
@@ -123,31 +124,22 @@ def direction(
         EditError: neither edits nor an editor, a case without an edit, an editor that refuses all, an edit of other
             weights.
     """
-    check_counts(samples=samples, tokens=tokens, top_k=top_k)
+    sampling = Sampling(samples, tokens, top_k, seed)
     surface, named = as_surface(model), by_name(cases, DirectionCase)
-    ask = _Ask(surface, samples, tokens, top_k, prepend_bos, seed)
+    ask = _Ask(surface, sampling, prepend_bos)
     used, missing = ask.known(named) if known else ({name: case.reverse for name, case in named.items()}, [])
-    made: dict[str, Edit] = {}
-    if used:
-        made, refused = edits_of(model, edits, {name: named[name].request for name in used}, moments)
-        missing += refused
+    made, refused = edits_that_count(model, edits, {name: named[name].request for name in used}, moments)
     rows = [row for name, edit in made.items() for row in ask.rows(named[name], used[name], edit)]
-    settings = {
-        "model": surface.model_name, **made_by(made), "known": known, "samples": samples, "tokens": tokens,
-        "top_k": top_k, "prepend_bos": surface.prepends_bos(prepend_bos), "seed": seed,
-    }  # fmt: skip
+    settings = settings_of(surface, made, prepend_bos, seed, known=known, **sampling.settings)
     summary = summary_of(rows, seed)
-    return Finding("direction", QUESTION, _answer(rows, seed), tuple(rows), summary, tuple(missing), settings)
+    return Finding("direction", QUESTION, _answer(rows, seed), tuple(rows), summary, (*missing, *refused), settings)
 
 
 @dataclass(frozen=True)
 class _Ask:
     surface: AbstractSurface
-    samples: int
-    tokens: int
-    top_k: int
+    sampling: Sampling
     prepend_bos: bool | None
-    seed: int
 
     def known(self, cases: dict[str, DirectionCase]) -> tuple[dict[str, tuple[str, ...]], list[Missing]]:
         """The reverse prompts of each case that the unedited model answers with the subject, and what is left out."""
@@ -162,13 +154,8 @@ class _Ask:
                 used[name] = good
             if len(good) < len(said):
                 template, text = next((t, text) for t, text in said.items() if t not in good)
-                missing.append(
-                    Missing(
-                        name,
-                        f"{len(said) - len(good)} of {len(said)} reverse prompts: the unedited model does not say "
-                        f"{case.request.subject!r} after {case.asked(template, 'old')!r}, but {text.strip()!r}",
-                    )
-                )
+                share = f"{len(said) - len(good)} of {len(said)} reverse prompts: "
+                missing.append(Missing.unsaid(name, case.request.subject, case.asked(template, "old"), text, share))
         return used, missing
 
     def rows(self, case: DirectionCase, templates: Sequence[str], edit: Edit) -> list[dict[str, Value]]:
@@ -187,8 +174,7 @@ class _Ask:
                     counts = {name: text[name] for name in ("samples", "mentioned", "then_new")}
                 else:
                     counts = {"samples": 0, "mentioned": 0, "then_new": 0}
-                found = {"logprob": answer.logprob, "rank": answer.rank, "top": answer.top}
-                rows.append({"case": case.name, "phase": phase, **row, **found, **heard, **counts})
+                rows.append({"case": case.name, "phase": phase, **row, **answer.columns, **heard, **counts})
         return rows
 
     def _targets(self, case: DirectionCase, templates: Sequence[str]) -> list[dict[str, Value]]:
@@ -213,14 +199,8 @@ class _Ask:
         names = [*case.names, *case.competitors, *case.objects.values()]
         said = greedy(self.surface, prompts, tokens=tokens_for(self.surface, names), prepend_bos=self.prepend_bos)
         asked = [prompt for prompt in prompts if prompt != case.request.prompt]
-        texts = continuations(
-            self.surface, [prompt for prompt in asked for _ in range(self.samples)], tokens=self.tokens,
-            top_k=self.top_k, seed=self.seed, prepend_bos=self.prepend_bos,
-            ids=[f"{prompt}\x1f{index}" for prompt in asked for index in range(self.samples)],
-        )  # fmt: skip
         found = {prompt: {"greedy": text, "samples": 0, "mentioned": 0, "then_new": 0} for prompt, text in said.items()}
-        for place, prompt in enumerate(asked):
-            own = texts[place * self.samples : (place + 1) * self.samples]
+        for prompt, own in self.sampling.texts(self.surface, asked, self.prepend_bos).items():
             rests = [rest for text in own if (rest := after_mention(text, case.names)) is not None]
             then_new = sum(mentions(rest, [case.request.target_new]) > 0 for rest in rests)
             found[prompt] |= {"samples": len(own), "mentioned": len(rests), "then_new": then_new}

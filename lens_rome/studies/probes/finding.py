@@ -44,6 +44,11 @@ class Missing:
     case: str
     reason: str
 
+    @classmethod
+    def unsaid(cls, case: str, wanted: str, prompt: str, told: str, share: str = "") -> "Missing":
+        """What does not count (`share`, such as `2 of 3 prompts: `): the unedited model says `told`, not `wanted`."""
+        return cls(case, f"{share}the unedited model does not say {wanted!r} after {prompt!r}, but {told.strip()!r}")
+
 
 @dataclass(frozen=True)
 class Finding:

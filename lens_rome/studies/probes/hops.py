@@ -18,7 +18,7 @@ from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, transfer, wilson
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
+from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, settings_of
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line
 from lens_rome.studies.probes.texts import begins_with, greedy, tokens_for
 from lens_rome.surface import AbstractSurface, as_surface
@@ -94,16 +94,11 @@ def hops(
     """
     surface, named = as_surface(model), by_name(cases, HopsCase)
     used, missing = _resolved(surface, named, prepend_bos)
-    made: dict[str, Edit] = {}
-    if used:
-        made, refused = edits_of(model, edits, {name: named[name].request for name in used}, moments)
-        missing += refused
+    made, refused = edits_that_count(model, edits, {name: named[name].request for name in used}, moments)
     rows = [row for name, edit in made.items() for row in _rows(surface, named[name], used[name], edit, prepend_bos)]
-    settings = {
-        "model": surface.model_name, **made_by(made), "prepend_bos": surface.prepends_bos(prepend_bos), "seed": seed
-    }  # fmt: skip
+    settings = settings_of(surface, made, prepend_bos, seed)
     summary = tuple(_summary(rows, seed))
-    return Finding("hops", QUESTION, _answer(rows, seed), tuple(rows), summary, tuple(missing), settings)
+    return Finding("hops", QUESTION, _answer(rows, seed), tuple(rows), summary, (*missing, *refused), settings)
 
 
 def _resolved(
@@ -122,13 +117,8 @@ def _resolved(
             used[name] = good
         if len(good) < len(case.described):
             prompt = next(prompt for prompt in case.naming or case.described if prompt not in fitting)
-            missing.append(
-                Missing(
-                    name,
-                    f"{len(case.described) - len(good)} of {len(case.described)} described prompts: the unedited model "
-                    f"does not say {wanted[0]!r} after {prompt!r}, but {told[prompt].strip()!r}",
-                )
-            )
+            share = f"{len(case.described) - len(good)} of {len(case.described)} described prompts: "
+            missing.append(Missing.unsaid(name, wanted[0], prompt, told[prompt], share))
     return used, missing
 
 
@@ -148,7 +138,7 @@ def _rows(
             rows += [
                 {
                     "case": case.name, "prompt": prompt, "phase": phase, "target": target, "way": way, "role": role,
-                    "logprob": own[role].logprob, "rank": own[role].rank, "top": own[role].top, "flipped": flipped,
+                    **own[role].columns, "flipped": flipped,
                 }
                 for role, target in targets.items()
             ]  # fmt: skip

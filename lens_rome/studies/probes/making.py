@@ -1,4 +1,4 @@
-"""The edit of each case of a probe: given ones, or made by an editor."""
+"""The edit of each case of a probe, given or made by an editor, and what a finding tells of it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +9,7 @@ from lens_rome.errors import EditError
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoment, SecondMoments
 from lens_rome.studies.probes.finding import Missing
+from lens_rome.surface import AbstractSurface
 
 Moments = SecondMoments | SecondMoment | str | None
 
@@ -52,6 +53,13 @@ def edits_of(
     return _made(model, edits, requests, moments)
 
 
+def edits_that_count(
+    model: Model, edits: Edits, requests: Mapping[str, EditRequest], moments: Moments
+) -> tuple[dict[str, Edit], tuple[Missing, ...]]:
+    """As `edits_of`, of the cases that count; where none does there are no edits, and that is no error."""
+    return edits_of(model, edits, requests, moments) if requests else ({}, ())
+
+
 def _made(
     model: Model, editor: Editor, requests: Mapping[str, EditRequest], moments: Moments
 ) -> tuple[dict[str, Edit], tuple[Missing, ...]]:
@@ -77,3 +85,11 @@ def made_by(edits: Mapping[str, Edit]) -> dict[str, Any]:
     """Editor and settings of the edits, as a finding's settings tell them; None where an edit does not say."""
     provenance = next(iter(edits.values())).provenance if edits else {}
     return {"editor": provenance.get("editor"), "editor_settings": provenance.get("settings")}
+
+
+def settings_of(
+    surface: AbstractSurface, edits: Mapping[str, Edit], prepend_bos: bool | None, seed: int, **options: Any
+) -> dict[str, Any]:
+    """The settings of a finding: model, editor, the probe's own options, BOS and seed, in this order."""
+    bos = surface.prepends_bos(prepend_bos)
+    return {"model": surface.model_name, **made_by(edits), **options, "prepend_bos": bos, "seed": seed}

@@ -19,13 +19,14 @@ from lens_rome.editing import Edit
 from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest, answer_tokens
 from lens_rome.studies.probes.asking import in_weights, phases, said
-from lens_rome.studies.probes.checks import by_name, check_case, check_counts, check_texts, check_without
+from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Value
 from lens_rome.studies.probes.intervals import bootstrap, ratio
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
+from lens_rome.studies.probes.making import Edits, Moments, edits_of, settings_of
 from lens_rome.studies.probes.mass import mean_mass
+from lens_rome.studies.probes.sampling import Sampling
 from lens_rome.studies.probes.strength_summary import UNCHANGED, Hits, summary_of, verdict
-from lens_rome.studies.probes.texts import continuations, mentions
+from lens_rome.studies.probes.texts import mentions
 from lens_rome.surface import AbstractSurface, as_surface
 
 QUESTION = "Is the new object said as often as the old one was?"
@@ -108,19 +109,16 @@ def strength(
         EditError: neither edits nor an editor, a case without an edit, an editor that refuses all, an edit of other
             weights.
     """
-    check_counts(samples=samples, tokens=tokens, top_k=top_k)
+    sampling = Sampling(samples, tokens, top_k, seed)
     surface, named = as_surface(model), by_name(cases, StrengthCase)
     made, missing = edits_of(model, edits, {name: case.request for name, case in named.items()}, moments)
-    ask = _Ask(surface, samples, tokens, top_k, prepend_bos, seed, {})
+    ask = _Ask(surface, sampling, prepend_bos, {})
     rows: list[dict[str, Value]] = []
     hits: dict[str, Hits] = {}
     for name, edit in made.items():
         own, hits[name] = ask.case(named[name], edit)
         rows += own
-    settings = {
-        "model": surface.model_name, **made_by(made), "samples": samples, "tokens": tokens, "top_k": top_k,
-        "prepend_bos": surface.prepends_bos(prepend_bos), "seed": seed,
-    }  # fmt: skip
+    settings = settings_of(surface, made, prepend_bos, seed, **sampling.settings)
     summary = summary_of(rows, hits, seed)
     return Finding("strength", QUESTION, _answer(hits, summary, seed), tuple(rows), summary, missing, settings)
 
@@ -128,11 +126,8 @@ def strength(
 @dataclass(frozen=True)
 class _Ask:
     surface: AbstractSurface
-    samples: int
-    tokens: int
-    top_k: int
+    sampling: Sampling
     prepend_bos: bool | None
-    seed: int
     unedited: dict[str, list[str]]
     """Texts of the unedited model by prompt: cases of one subject share them."""
 
@@ -166,7 +161,7 @@ class _Ask:
             {
                 "target": targets[role], "role": role, "samples": len(texts),
                 "mentioned": sum(count > 0 for count in counts[role]), "mentions": fmean(counts[role]),
-                "logprob": answer.logprob, "rank": answer.rank, "top": answer.top, "mass": mass,
+                **answer.columns, "mass": mass,
             }
             for role, answer, mass in zip(targets, answers, masses, strict=True)
         ]  # fmt: skip
@@ -176,12 +171,7 @@ class _Ask:
         return self.unedited
 
     def _texts(self, prompts: Sequence[str]) -> dict[str, list[str]]:
-        streams = [f"{prompt}\x1f{index}" for prompt in prompts for index in range(self.samples)]
-        texts = continuations(
-            self.surface, [prompt for prompt in prompts for _ in range(self.samples)], tokens=self.tokens,
-            top_k=self.top_k, seed=self.seed, ids=streams, prepend_bos=self.prepend_bos,
-        )  # fmt: skip
-        return {prompt: texts[i * self.samples : (i + 1) * self.samples] for i, prompt in enumerate(prompts)}
+        return self.sampling.texts(self.surface, prompts, self.prepend_bos)
 
 
 def _answer(hits: dict[str, Hits], summary: Sequence[dict[str, Value]], seed: int) -> Answer:

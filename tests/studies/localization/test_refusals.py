@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from lens_rome.errors import LensRomeError
-from lens_rome.studies.localization import MissingStatisticsError, StudyError, correlations, regressions
+from lens_rome.errors import LensRomeError, MissingLibraryError
+from lens_rome.studies.localization import StudyError, correlations, regressions
 from tests.studies.localization.frames import random_frames
 
 SCORES, EFFECTS = random_frames(0)
@@ -62,7 +62,7 @@ def test_without_the_library_the_error_says_how_to_install_it(monkeypatch: pytes
     ):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(
-            MissingStatisticsError, match=rf"needs {library}, .*pip install 'lens_rome\[study\]'"
+            MissingLibraryError, match=rf"needs {library}, .*pip install 'lens_rome\[study\]'"
         ) as caught:
             analysis(SCORES, EFFECTS, window=5)
         assert isinstance(caught.value, ImportError) and isinstance(caught.value, LensRomeError)
