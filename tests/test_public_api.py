@@ -77,7 +77,7 @@ def test_every_error_is_of_the_package_and_a_builtin() -> None:
     assert len(errors) > 5
     for error in errors:
         assert issubclass(error, LensRomeError)
-        assert error is LensRomeError or issubclass(error, ValueError | LookupError), error
+        assert error is LensRomeError or issubclass(error, ValueError | LookupError | ImportError), error
         assert not issubclass(error, KeyError)  # which prints a repr
 
 
