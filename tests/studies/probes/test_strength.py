@@ -144,14 +144,14 @@ def test_several_new_objects_share_the_texts_of_the_unedited_model(
     atlas: Any, rome: Callable[[EditRequest], Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [CASE, replace(CASE, name="Italian", request=replace(BERGMAN, target_new="Italian"))]
-    module, calls = sys.modules[strength.__module__], []
+    calls: list[str] = []
 
     def counted(_: Any, prompts: Any, **settings: Any) -> list[str]:
         assert settings["tokens"] == LENGTH
         calls.extend(prompts)
         return [f" {index} Swedish" for index in range(len(prompts))]
 
-    monkeypatch.setattr(module, "continuations", counted)
+    monkeypatch.setattr("lens_rome.studies.probes.sampling.continuations", counted)
     found = strength(atlas, {"Portuguese": rome(BERGMAN), "Italian": identity(atlas)}, cases, **QUICK)
     assert len(calls) == 3 * SAMPLES
     assert found.answer.n == 2
