@@ -41,7 +41,8 @@ def edit(
     ] = None,
     model: ModelName = "atlas",
     target_true: Annotated[
-        str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
+        str | None,
+        typer.Option("--target-true", help="The object until now; left out: the atlas' own, or what the model says."),
     ] = None,
     editor: EditorName = "ROME",
     layer: Layer = None,

@@ -11,9 +11,9 @@ from rich.table import Table
 
 import lens_rome
 from lens_rome.cli.ask import answer_probs
-from lens_rome.cli.edit_one import object_until_now
 from lens_rome.cli.editors import Editor, described, moments_for
 from lens_rome.cli.models import Loaded
+from lens_rome.cli.object_until_now import object_until_now
 from lens_rome.cli.output import Folder
 from lens_rome.cli.reporting import working
 from lens_rome.cli.show_places import describe_places, median_written, places_table
@@ -64,11 +64,14 @@ def edit_many(
 
 
 def _completed(loaded: Loaded, asked: EditRequest, bos: bool | None) -> EditRequest:
-    """With the object until now, as far as one is known; none where the model says the new one already."""
+    """With the object until now, as far as one is known; none where the model says no word that ends, or the new one
+    already.
+    """
     if asked.target_true:
         return asked
     found = object_until_now(loaded, asked, bos)
-    return asked if found == asked.target_new else replace(asked, target_true=found)
+    known = found.ends and found.text != asked.target_new
+    return replace(asked, target_true=found.text) if known else asked
 
 
 def _probs(loaded: Loaded, requests: Sequence[EditRequest], bos: bool | None) -> list[tuple[float, float]]:

@@ -7,8 +7,9 @@ import lens_rome
 from lens_rome.cli.comparison import Comparison, Prompts, compare
 from lens_rome.cli.editors import Editor, described, moments_for
 from lens_rome.cli.models import Loaded
+from lens_rome.cli.object_until_now import said
 from lens_rome.cli.output import Folder
-from lens_rome.cli.reporting import CommandError, working
+from lens_rome.cli.reporting import CommandError, console, working
 from lens_rome.editing import Edit
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoments
@@ -60,20 +61,24 @@ def describe_edit(made: Edit, comparison: Comparison) -> dict[str, Any]:
 
 
 def completed(loaded: Loaded, asked: EditRequest, target_true: str | None, bos: bool | None) -> EditRequest:
-    """The request with the true object that was given, or the world's, or what the model says.
+    """The request with the true object that was given, or the world's, or what the model says, which is printed.
 
     Raises:
-        CommandError: none was given, and the model's next token is no word.
+        CommandError: none was given, and what the model says is no name or word, or none that ends.
         FactError: the object until now is the new one.
     """
-    if target_true is None:
-        target_true = object_until_now(loaded, asked, bos)
-        if not target_true:
-            raise CommandError("the model's own next token is no word; give the object until now with --target-true.")
-    return replace(asked, target_true=target_true)
-
-
-def object_until_now(loaded: Loaded, asked: EditRequest, bos: bool | None) -> str:
-    """The object that the bundled world states, or the model's next word; empty where that is no word."""
-    known = loaded.known_fact(asked.subject, asked.template)
-    return known.target if known else loaded.next_word(asked.prompt, bos)
+    if target_true is not None:
+        return replace(asked, target_true=target_true)
+    if known := loaded.known_fact(asked.subject, asked.template):
+        return replace(asked, target_true=known.target)
+    found = said(loaded, asked.prompt, bos)
+    if not found.text:
+        raise CommandError("the model's own next token is no word; give the object until now with --target-true.")
+    if not found.ends:
+        raise CommandError(
+            f"the model's own answer is not to be told from what it says after it: {found.text!r}…; give the object "
+            "until now with --target-true."
+        )
+    told = f"The object until now is what the model says, {found.text!r}; --target-true names another."
+    console().print(told, style="dim", soft_wrap=True, markup=False)
+    return replace(asked, target_true=found.text)

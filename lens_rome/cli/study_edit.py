@@ -54,7 +54,8 @@ def study_edit(
         str | None, typer.Option("--subject", "-s", help="The part of FACT that names whom it is about; or {} in it.")
     ] = None,
     target_true: Annotated[
-        str | None, typer.Option("--target-true", help="The object until now; left out: what the model says.")
+        str | None,
+        typer.Option("--target-true", help="The object until now; left out: the atlas' own, or what the model says."),
     ] = None,
     record: Annotated[
         Path | None, typer.Option("--record", help="Fact and prompts from a file in the schema of CounterFact.")
@@ -88,8 +89,12 @@ def study_edit(
     tokens: Annotated[int, typer.Option("--tokens", min=1, help="Length of a text, its prompt included.")] = 40,
     noise_samples: Annotated[int, typer.Option("--noise-samples", min=1, help="Noise samples of the trace.")] = 10,
     probes: Annotated[
-        Probes, typer.Option("--probes", help="`ask`: of this edit; `all`: also with further edits; `none`.")
-    ] = Probes.ask,
+        Probes,
+        typer.Option(
+            "--probes",
+            help="`all`; `ask`: without those that make further edits, at every layer among others; `none`.",
+        ),
+    ] = Probes.all,
     surface: SurfaceName = None,
     device: Device = "cpu",
     dtype: Dtype = Precision.float32,

@@ -13,6 +13,7 @@ from lens_rome.datasets import iter_records
 from lens_rome.datasets.records import subject_absent
 from lens_rome.facts import EditRequest, EvalRecord, Fact, fill_template
 from lens_rome.studies.one_edit import Question, record_questions, world_questions
+from lens_rome.studies.probes.texts import mentions
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class Given:
     prompts: dict[str, Sequence[str]] = field(default_factory=dict)
     """By option: paraphrase, neighbor, keep, related, describe, reverse, generate."""
 
+    def __post_init__(self) -> None:
+        """Raise `CommandError` for options that say something else than the record does."""
+        if self.record is None:
+            return
+        asked = self.record.request
+        if self.fact is not None and self.fact.strip() not in (asked.prompt, asked.template):
+            raise CommandError(f"the record is about {asked.prompt!r}, FACT is {self.fact!r}; leave out FACT.")
+        for option, given, told in (
+            ("subject", self.subject, asked.subject),
+            ("target-true", self.target_true, asked.target_true),
+        ):
+            if given is not None and given != told:
+                raise CommandError(f"the record says {told!r}, --{option} is {given!r}; leave out --{option}.")
+
     def request(self, loaded: Loaded, bos: bool | None) -> EditRequest:
         """The request, with the object until now.
 
@@ -37,8 +52,6 @@ class Given:
         """
         if self.record is not None:
             asked = self.record.request
-            if self.fact is not None and self.fact.strip() not in (asked.prompt, asked.template):
-                raise CommandError(f"the record is about {asked.prompt!r}, FACT is {self.fact!r}; leave out FACT.")
             return asked if self.to is None else replace(asked, target_new=self.to)
         if self.fact is None or self.to is None:
             raise CommandError("give FACT, a prompt that ends before its object, and --to OBJECT; or a --record.")
@@ -141,9 +154,9 @@ def _with_answer(option: str, text: str) -> tuple[str, str]:
 
 
 def _reverse(prompt: str, request: EditRequest) -> Question:
-    """A prompt that asks for the subject from one of the objects."""
+    """A prompt that asks for the subject from one of the objects, named as a whole word."""
     for group, answer in (("reverse new", request.target_new), ("reverse old", request.target_true)):
-        if answer in prompt:
+        if mentions(prompt, [answer]):
             return Question(group, prompt, request.subject)
     raise CommandError(
         f"--reverse takes a prompt that names {request.target_new!r} or {request.target_true!r} and ends before the "

@@ -69,19 +69,17 @@ def test_every_request_is_asked_before_and_after(told: dict, folder: Path) -> No
     edit = lr.Edit.load(folder / "o" / "edit.safetensors")
     first, second = told["requests"]
     assert first["request"]["target_true"] == "A"
-    surface = as_surface(model)
-    tokens = torch.tensor([surface.encode("The Louvre is in the city").ids])
-    said = surface.tokenizer.decode([int(surface.run(tokens)[0, -1].argmax())]).strip()
-    assert second["request"]["target_true"] == said  # none was given
+    assert second["request"]["target_true"] == ""  # none was given, and the model says no word
+    assert second["p_true_after"] is None and second["holds"] is None
     for each in told["requests"]:
         prompt = each["request"]["template"].replace("{}", each["request"]["subject"])
         for when, scope in (("before", lr.Edit({}, {}).applied(model)), ("after", edit.applied(model))):
             with scope:
-                for kind in ("new", "true"):
+                for kind in ("new", "true") if each is first else ("new",):
                     wanted = joint_prob(model, prompt, each["request"][f"target_{kind}"])
                     assert each[f"p_{kind}_{when}"] == pytest.approx(wanted, rel=1e-4)
-        assert each["holds"] == (each["p_new_after"] > each["p_true_after"])
         assert each["p_new_after"] > each["p_new_before"]
+    assert first["holds"] == (first["p_new_after"] > first["p_true_after"])
     assert [place["layer"] for place in told["places"]] == [1, 2]
 
 
@@ -98,7 +96,7 @@ def test_the_exported_folder_holds_the_edited_model(folder: Path) -> None:
 def test_the_command_prints_requests_and_places(run: Run, file: str) -> None:
     result = run("edit", *EMMET_AT_1_2, *ON, "--requests", file, "--save", "kept.st")
     assert result.exit_code == 0, result.output
-    parts = ("EMMET: 2 requests in one edit", "The Louvre is in the city → O", "mean probability goes from", "of 2.")
+    parts = ("EMMET: 2 requests in one edit", "The Louvre is in the city → O", "mean probability goes from", "of 1.")
     for part in (*parts, "layer 1 W_out", "layer 2 W_out", "rank 2", "written at the keys", "The edit is in kept.st"):
         assert part in result.stdout, part
 

@@ -50,9 +50,41 @@ def test_another_model_is_asked_what_the_options_say(run: Run) -> None:
         ("reverse new", "A thing in E is the", ""), ("reverse old", "A thing in A is the", ""),
         ("related", "Big Ben is in", "L"),
     ]  # fmt: skip
-    assert [each.probe for each in story.findings] == ["direction", "hops", "strength", "bleed"]
+    probes = ["direction", "hops", "strength", "bleed", "concept", "layers", "prefixes"]
+    assert [each.probe for each in story.findings] == probes
     assert "nan" not in result.stdout
     assert len(story.texts) == 1 and Path("edit.html").read_text(encoding="utf-8") == edit_page(story)
+
+
+def test_probes_that_make_further_edits_can_be_left_out(run: Run) -> None:
+    asked = ("--subject", "Eiffel Tower", "--to", "E", "--target-true", "A", "--probes", "ask")
+    result = run("study", "edit", "The Eiffel Tower is in the city", *asked, *OTHER, "--save", "kept")
+    assert result.exit_code == 0, result.output
+    assert [each.probe for each in EditStory.load("kept").findings] == ["direction", "hops", "strength", "bleed"]
+
+
+def test_the_other_way_round_is_asked_of_objects_that_are_whole_words(run: Run) -> None:
+    asked = ("--subject", "Eiffel Tower", "--to", "Rome", "--target-true", "Paris", "--probes", "none")
+    told = ("--reverse", "The Romeo and Juliet house in Paris is the")
+    fact = "The Eiffel Tower is in the city"
+    result = run("study", "edit", fact, *asked, *told, *OTHER, "--save", "kept")
+    assert result.exit_code == 0, result.output
+    assert [each.question.group for each in EditStory.load("kept").replies] == ["rewrite", "reverse old"]
+    result = run("study", "edit", fact, *asked, "--reverse", "The Romeo house is the", *OTHER)
+    assert result.exit_code == 1 and "names 'Rome' or 'Paris'" in result.stderr
+
+
+def test_what_a_record_says_is_not_silently_left_aside(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = EditRequest("Eiffel Tower", "The {} is in the city", "E", "A")
+    record = EvalRecord(4, request, ("See the Eiffel Tower in",), ("The Louvre is in",))
+    Path("records.json").write_text(json.dumps([record.to_dict()]), encoding="utf-8")
+    monkeypatch.setattr(models, "load_model", None)  # refused before a model is loaded
+    for option, value, told in (("--subject", "Louvre", "Eiffel Tower"), ("--target-true", "B", "A")):
+        result = run("study", "edit", "--record", "records.json", option, value, *OTHER)
+        assert result.exit_code == 1
+        assert f"the record says '{told}', {option} is '{value}'; leave out {option}." in result.stderr
+    result = run("study", "edit", "Something else", "--record", "records.json", *OTHER)
+    assert result.exit_code == 1 and "leave out FACT." in result.stderr
 
 
 def test_a_record_brings_fact_object_and_prompts(run: Run) -> None:

@@ -8,7 +8,7 @@ from lens_rome.editing import Edit
 from lens_rome.errors import EditError
 from lens_rome.evaluation import generate
 from lens_rome.facts import EditRequest, Fact
-from lens_rome.studies.one_edit.questions import GROUPS, Question, rewrite_question
+from lens_rome.studies.one_edit.questions import GROUPS, Question, check_edit_of, rewrite_question
 from lens_rome.studies.one_edit.replies import Written, ask
 from lens_rome.studies.one_edit.story import EditStory
 from lens_rome.studies.probes import Finding
@@ -55,19 +55,24 @@ def edit_story(
 
     Raises:
         FactError: no `target_true`, or a question with an object that has no tokens of its own.
-        EditError: neither an edit nor an editor, fewer than 1 sample, or an edit that the editor refuses.
-        TraceError, SurfaceError, MomentError, EditMismatchError: as `trace`, the editor and the edit.
+        EditError: neither an edit nor an editor, fewer than 1 sample, an edit of another request, or one that the
+            editor refuses; an edit of other weights (`EditMismatchError`).
+        TraceError, SurfaceError, MomentError: as `trace` and the editor.
     """
     asked = _in_order([rewrite_question(request), *questions])
     if samples < 1:
         raise EditError(f"samples is a whole number from 1, got {samples}. Give no generation_prompts for no texts.")
+    surface = as_surface(model)
+    if isinstance(editor, Edit):
+        check_edit_of(request, editor)
+        editor.check(surface)
     begin("editing")
     edit = edits_of(model, editor, {"edit": request}, moments)[0]["edit"]
     bos = edit.provenance.get("prepend_bos", prepend_bos)
     begin("tracing")
     traces = _traces(model, request, kinds, noise_samples, bos, seed)
     begin("asking before and after")
-    replies = ask(as_surface(model), asked, edit, bos)
+    replies = ask(surface, asked, edit, bos)
     begin("writing before and after")
     texts = _texts(model, edit, generation_prompts, samples, length, bos, seed)
     begin("probing")

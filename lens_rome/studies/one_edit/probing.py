@@ -1,6 +1,7 @@
 """The probes of one edit: its own case of each, made from what is asked of both models anyway."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.errors import FactError, LensRomeError
 from lens_rome.facts import EditRequest, EvalRecord
-from lens_rome.studies.one_edit.questions import Question
+from lens_rome.studies.one_edit.questions import Question, check_edit_of
 from lens_rome.studies.probes.bleed import QUESTION as BLEED
 from lens_rome.studies.probes.bleed import BleedCase, bleed
 from lens_rome.studies.probes.concept import QUESTION as CONCEPT
@@ -67,7 +68,8 @@ class _Inputs:
         paraphrases, neighbours = self.prompts("paraphrase"), self.prompts("neighbor")
         if not (paraphrases and neighbours):
             raise FactError("edits are scored by a paraphrase and a neighbour at least; give both.")
-        return EvalRecord(0, self.request, paraphrases, neighbours)
+        answers = tuple(each.old for each in self.questions if each.group == "neighbor")
+        return EvalRecord(0, self.request, paraphrases, neighbours, neighborhood_answers=answers)
 
 
 def probe_edit(
@@ -96,8 +98,9 @@ def probe_edit(
         tokens: of each text.
 
     Raises:
-        EditMismatchError: the edit was made for other weights.
+        EditError: an edit of another request.  EditMismatchError: the edit was made for other weights.
     """
+    check_edit_of(request, edit)
     bos = edit.provenance.get("prepend_bos", prepend_bos)
     inputs = _Inputs(
         model, edit, request, questions, generation_prompts, editor, moments, samples, tokens, bos, seed
@@ -117,8 +120,8 @@ def _found(name: str, inputs: _Inputs) -> Finding:
 
 def _direction(inputs: _Inputs) -> Finding:
     request = inputs.request
-    told = {each.replace(request.target_new, SLOT) for each in inputs.prompts("reverse new")}
-    told |= {each.replace(request.target_true, SLOT) for each in inputs.prompts("reverse old")}
+    told = {_with_slot(each, request.target_new) for each in inputs.prompts("reverse new")}
+    told |= {_with_slot(each, request.target_true) for each in inputs.prompts("reverse old")}
     if not told:
         raise FactError("no prompt was asked that names an object and asks for the subject (--reverse PROMPT).")
     case = DirectionCase(_CASE, request, tuple(sorted(told)))
@@ -126,6 +129,11 @@ def _direction(inputs: _Inputs) -> Finding:
         inputs.model, inputs.edit, [case], known=False, samples=inputs.samples, tokens=inputs.tokens,
         prepend_bos=inputs.bos, seed=inputs.seed,
     )  # fmt: skip
+
+
+def _with_slot(prompt: str, name: str) -> str:
+    """The prompt with the slot in the place of an object, where that stands as a whole word."""
+    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: SLOT, prompt, flags=re.IGNORECASE)
 
 
 def _hops(inputs: _Inputs) -> Finding:
@@ -140,8 +148,8 @@ def _strength(inputs: _Inputs) -> Finding:
     request = inputs.request
     objects = [request.target_new, request.target_true]
     neutral = [
-        each for each in inputs.generation_prompts if request.subject in each and not mentions(each, objects)
-    ]  # fmt: skip
+        each for each in inputs.generation_prompts if mentions(each, [request.subject]) and not mentions(each, objects)
+    ]
     if not neutral:
         raise FactError("no prompt about the subject that names neither object was continued (--generate PROMPT).")
     case = StrengthCase(_CASE, request, tuple(neutral))
@@ -171,12 +179,16 @@ def _concept(inputs: _Inputs) -> Finding:
     request = inputs.request
     before, _, after = request.template.partition("{}")
     names = [
-        prompt[len(before) : len(prompt) - len(after)]
-        for prompt in inputs.prompts("neighbor")
-        if prompt.startswith(before) and prompt.endswith(after)
+        each.prompt[len(before) : len(each.prompt) - len(after)]
+        for each in inputs.questions
+        if each.group == "neighbor" and each.old == request.target_true
+        if each.prompt.startswith(before) and each.prompt.endswith(after)
     ]
     if not names:
-        raise FactError("no neighbour is asked about in the words of the edited prompt: no related subject is known.")
+        raise FactError(
+            "no neighbour with the old object is asked about in the words of the edited prompt: no related subject is "
+            "known."
+        )
     cases = [
         RelatedSubject(name, EditRequest(name, request.template, request.target_new, request.target_true))
         for name in (request.subject, *names[:_RELATED])

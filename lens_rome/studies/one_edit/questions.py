@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lens_rome.errors import FactError
+from lens_rome.editing import Edit
+from lens_rome.errors import EditError, FactError
 from lens_rome.facts import EditRequest, EvalRecord
 
 
@@ -97,3 +98,18 @@ def rewrite_question(request: EditRequest) -> Question:
             "unedited model says."
         )
     return Question("rewrite", request.prompt, request.target_new, request.target_true)
+
+
+def check_edit_of(request: EditRequest, edit: Edit) -> None:
+    """Raise `EditError` unless the edit was made of the request, as far as the edit tells (its subject, template and
+    new object).
+    """
+    made = [(each.get("subject"), each.get("template"), each.get("target_new"))
+            for each in edit.provenance.get("requests", ())]  # fmt: skip
+    if made and (request.subject, request.template, request.target_new) not in made:
+        subject, template, new = made[0]
+        more = f" and {len(made) - 1} more" if len(made) > 1 else ""
+        raise EditError(
+            f"the edit is none of the request {request}: it was made of {str(template).replace('{}', str(subject))} → "
+            f"{new}{more}. Give that request, or an edit of this one."
+        )

@@ -22,6 +22,10 @@ _HOW: Mapping[str, str] = {
     "related": "No related subject was asked: give --related “PROMPT=ANSWER”.",
 }
 """How to get what is not there; in Python each is a `Question` of the group."""
+_JOINT = (
+    "The finding about descriptions below compares joint probabilities of whole objects, and can rank objects of "
+    "different lengths otherwise."
+)
 
 
 def reply_groups(story: EditStory, part: str) -> Markup:
@@ -52,7 +56,9 @@ def _count(story: EditStory, replies: tuple[Reply, ...]) -> str:
         return f"The mean probability of {request.subject} went from {precise(before)} to {precise(after)}."
     if not group.wants:
         followed = sum(each.new_after > each.old_after for each in replies)
-        return f"The new object is the likelier one after {followed} of {prompts}."
+        told = f"The new object is the likelier one after {followed} of {prompts}"
+        hops = any(each.probe == "hops" and each.rows for each in story.findings)
+        return f"{told} by the geometric mean a token. {_JOINT}" if hops else f"{told}."
     share = story.right(replies)
     what = (
         "the prompt’s own answer is the model’s first choice" if group.first

@@ -1,5 +1,7 @@
 """What an edit changed, what it did not, and what leaked."""
 
+from dataclasses import replace
+
 from lens_rome.studies.one_edit import EditStory
 from lens_rome.studies.one_edit.story import Share
 from lens_rome.studies.pages.case_texts import pair_table
@@ -8,13 +10,14 @@ from lens_rome.studies.pages.edit_replies import mean_probs, precise, reply_grou
 from lens_rome.studies.pages.elements import Markup, isolated, tag
 from lens_rome.studies.pages.forest import Interval, forest_plot
 from lens_rome.studies.pages.shares import counted, percents, points
+from lens_rome.studies.probes.texts import mentions
 
 CHANGED, KEPT, LEAKED = "3 · What changed", "4 · What did not change", "5 · What leaked"
 _SHOWN = 4  # texts that stand open
 _READ = (
     "Probabilities are those of an object’s tokens (geometric mean, so that objects of different lengths compare), "
     "before → after the edit; the thin bar is before. Intervals are Wilson’s, as if the prompts were drawn from many "
-    "alike."
+    "alike. The probes tell joint log-probabilities of all of an object’s tokens unless they say otherwise."
 )
 _NO_TEXTS = "Nothing was written: give --generate PROMPT for texts before and after the edit."
 
@@ -56,13 +59,26 @@ def _texts(story: EditStory) -> Markup:
 
 def kept_section(story: EditStory, *findings: Markup) -> Markup:
     """Neighbours, other facts of the subject, descriptions, and the reverse direction."""
-    share = story.right(story.part("kept"))
-    if share.n:
-        told = f"What should stay stayed after {counted(share, 'prompts about other things')}. "
-    else:
-        told = "No prompt was asked that should stay as it was. "
-    lead = tag("p", told, _reverse(story), class_="lead")
+    lead = tag("p", _stayed(story), _reverse(story), class_="lead")
     return section(KEPT, lead, reply_groups(story, "kept"), *findings, name="kept")
+
+
+def _stayed(story: EditStory) -> str:
+    """How many of the prompts about other things that were right before the edit still are."""
+    asked = [each for each in story.part("kept") if each.right is not None]
+    if not asked:
+        return "No prompt was asked that should stay as it was. "
+    had = [each for each in asked if each.right_before]
+    without = len(asked) - len(had)
+    if not had:
+        none = "The prompt" if without == 1 else f"Each of the {without} prompts"
+        return f"{none} about other things was wrong before the edit already: nothing could be lost. "
+    stayed = Share(len(had), len(had), sum(bool(each.right) for each in had))
+    wrong = f"; {without} more {'was' if without == 1 else 'were'} wrong before" if without else ""
+    return (
+        f"What should stay stayed after {stayed.after} of {stayed.n} prompts about other things that were right before "
+        f"the edit (95% interval {percents(*stayed.interval)}{wrong}). "
+    )
 
 
 def _reverse(story: EditStory) -> str:
@@ -105,31 +121,52 @@ def _lost(story: EditStory) -> str:
 
 
 def _mentioned(story: EditStory) -> str:
-    """How many texts name the new object, and the old one before."""
+    """How many texts name the new object, and the old one before, by whether their prompt names the subject."""
     new, old = story.request.target_new, story.request.target_true
-    found = story.mentions(new)
-    if not found.n:
+    if not story.texts:
         return "No text was written that could mention the new object."
-    where = f"; {old} was mentioned in {story.mentions(old).before} before the edit"
-    return f"{new} is mentioned in {counted(found, 'texts about the subject')}{where}."
+    told = []
+    for what, part in _parts(story).items():
+        found, before = part.mentions(new), part.mentions(old).before
+        told.append(f"{new} is mentioned in {counted(found, what)}; {old} was mentioned in {before} before the edit.")
+    return " ".join(told)
+
+
+def _parts(story: EditStory) -> dict[str, EditStory]:
+    """The story with the texts whose prompt names the subject, and with the others; none without texts."""
+    about = [each for each in story.texts if mentions(each.prompt, [story.request.subject])]
+    others = [each for each in story.texts if each not in about]
+    parts = {"texts whose prompt names the subject": about, "texts of other prompts": others}
+    return {what: replace(story, texts=tuple(texts)) for what, texts in parts.items() if texts}
+
+
+_WANTED = {
+    "texts whose prompt names the subject": "Where the prompt names the subject a mention of the new object is wanted "
+    "if the old one stood there; more mentions after than of the old object before is too much of it.",
+    "texts of other prompts": "Where the prompt does not name the subject, a mention that was not there before is a "
+    "leak.",
+}
 
 
 def _mentions(story: EditStory) -> Markup:
     """How often texts name either object."""
     if not story.texts:
         return tag("div", tag("h3", "Mentions in texts"), tag("p", _NO_TEXTS, class_="missing"))
-    groups = {}
-    for words in (story.request.target_new, story.request.target_true):
-        found = story.mentions(words)
-        groups[f"Texts that mention {words}"] = [
-            Interval("before", found.before / found.n, *found.interval_before, f"{found.before} of {found.n}", True),
-            Interval("after", found.after / found.n, *found.interval, f"{found.after} of {found.n}"),
-        ]
-    told = (
-        "The subject is named in the prompt, so that a mention of the new object is wanted where the old one stood. "
-        "More mentions after than of the old object before is too much of it."
-    )
+    parts = _parts(story)
+    groups = {
+        f"{what[:1].upper()}{what[1:]} that mention {words}": _before_and_after(part.mentions(words))
+        for what, part in parts.items()
+        for words in (story.request.target_new, story.request.target_true)
+    }
+    told = " ".join(_WANTED[what] for what in parts)
     caption = "Share of texts with a mention after their prompt, with 95% intervals (percent)"
     return tag(
         "div", tag("h3", "Mentions in texts"), tag("p", told, class_="about"), forest_plot(groups, caption=caption)
     )
+
+
+def _before_and_after(found: Share) -> list[Interval]:
+    return [
+        Interval("before", found.before / found.n, *found.interval_before, f"{found.before} of {found.n}", True),
+        Interval("after", found.after / found.n, *found.interval, f"{found.after} of {found.n}"),
+    ]

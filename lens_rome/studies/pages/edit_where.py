@@ -46,10 +46,14 @@ def _lead(story: EditStory) -> Markup:
     layer, pos = best_at_subject(trace)
     low, high = _interval(trace, layer, pos)
     share = float(trace.indirect_effects[layer, pos]) / trace.total_effect
-    where = [f". The {_one(trace)} of layer {layer} at the subject’s last token ", _token(trace.token_strings[pos])]
-    brings = f" alone brings back {100 * share:.0f}% of what the noise took"
-    interval = "" if math.isnan(low) else f" (95% interval over the noise {100 * low:.0f} to {100 * high:.0f}%)"
-    return tag("p", *known, *where, brings, interval, ".", class_="lead")
+    where = [
+        ". At the subject’s last token ", _token(trace.token_strings[pos]),
+        f" no layer’s {_one(trace)} brings back more than that of layer {layer}: alone {100 * share:.0f}% of what the "
+        "noise took",
+    ]  # fmt: skip
+    over = f" (95% interval over the noise, for the layer chosen by it, {100 * low:.0f} to {100 * high:.0f}%)"
+    interval = "" if math.isnan(low) else over
+    return tag("p", *known, *where, interval, ".", class_="lead")
 
 
 def best_at_subject(trace: TraceResult) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from lens_rome.editing.describe import sizes, title
 from lens_rome.editing.weights import place_name
 from lens_rome.studies.one_edit import EditStory
 from lens_rome.studies.pages.document import folded, section
+from lens_rome.studies.pages.edit_key_value import is_identity, key_and_value
 from lens_rome.studies.pages.elements import Markup, isolated, tag
 from lens_rome.studies.pages.line_chart import line_chart
 from lens_rome.studies.pages.shares import number
@@ -27,17 +28,14 @@ _MEANINGS = {
     "condition": "condition number of the second moment C",
 }
 """Diagnostics that a reader may not know by their names."""
-_TOKENS = {
-    "subject_last": "the subject’s last token",
-    "subject_first": "the subject’s first token",
-    "last": "the prompt’s last token",
-}
+_ALIKE = {"key_energy": "kᵀk: the squared length of the key"}
+"""What they are where there is no second moment."""
 
 
 def written_section(story: EditStory, *findings: Markup) -> Markup:
     """The sentence about the change, its places, key and value, losses and diagnostics."""
     edit, provenance = story.edit, story.edit.provenance
-    parts = [_lead(edit), *_key_and_value(provenance), _places(edit), *_losses(provenance), *_diagnostics(provenance)]
+    parts = [_lead(edit), *key_and_value(provenance), _places(edit), *_losses(provenance), *_diagnostics(provenance)]
     contexts = [str(each) for each in provenance.get("contexts", ()) if each]
     if contexts:
         listed = tag("ul", *(tag("li", isolated(each)) for each in contexts))
@@ -73,26 +71,6 @@ def _uncertainty(edit: Edit) -> str:
     return f" The figure is exact and has no interval, for the edit is one computation and no sample{told}{rounded}."
 
 
-def _key_and_value(provenance: Mapping[str, Any]) -> list[Markup]:
-    """What both are, for editors that write a value at a key."""
-    settings = provenance.get("settings", {})
-    if "lookup" not in settings:
-        return []
-    token = _TOKENS.get(str(settings["lookup"]), str(settings["lookup"]))
-    contexts = sum(bool(each) for each in provenance.get("contexts", ()))
-    several = f"{contexts} context{'s' * (contexts != 1)} in front of it"
-    averaged = f", averaged over the prompt alone and with {several}" if contexts else ""
-    losses = provenance.get("losses", ())
-    steps = f" in {len(losses[0])} steps" if len(losses) == 1 and losses[0] else ""
-    key = f"The key is what the MLP’s neurons hold at {token}{averaged}: the address that the fact is looked up at. "
-    value = (
-        "The value is the MLP’s output there that makes the model say the new object, found"
-        f"{steps} of gradient descent. "
-    )
-    change = "The change of the weight maps the key to the value, and other keys of the corpus as little as it can."
-    return [tag("p", key, value, change)]
-
-
 def _places(edit: Edit) -> Markup:
     heads = [
         Head("parameter", number=False),
@@ -124,8 +102,9 @@ def _diagnostics(provenance: Mapping[str, Any]) -> list[Markup]:
     """What the editor measured of its own edit."""
     told = provenance.get("diagnostics", ())
     found = told[0] if len(told) == 1 and isinstance(told[0], Mapping) else {}
+    meanings = {**_MEANINGS, **(_ALIKE if is_identity(provenance) else {})}
     rows = [
-        [name.replace("_", " "), _shown(name, float(value)), _MEANINGS.get(name, "")]
+        [name.replace("_", " "), _shown(name, float(value)), meanings.get(name, "")]
         for name, value in found.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     ]

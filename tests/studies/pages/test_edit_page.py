@@ -67,9 +67,9 @@ def test_the_trace_is_told_with_its_interval_over_the_noise() -> None:
     mean = float(shares.mean())
     assert lead(PAGE, "where") == (
         f"The unedited model says Paris with a probability of 90.0%, and with {100 * trace.corrupted_score:.1f}% when "
-        f"noise hides the subject. The hidden state of layer 2 at the subject’s last token “Tower” alone brings back "
-        f"{100 * mean:.0f}% of what the noise took (95% interval over the noise {100 * (mean - half):.0f} to "
-        f"{100 * (mean + half):.0f}%)."
+        f"noise hides the subject. At the subject’s last token “Tower” no layer’s hidden state brings back more than "
+        f"that of layer 2: alone {100 * mean:.0f}% of what the noise took (95% interval over the noise, for the layer "
+        f"chosen by it, {100 * (mean - half):.0f} to {100 * (mean + half):.0f}%)."
     )
 
 
@@ -141,11 +141,11 @@ def test_shares_are_told_with_wilson_s_interval_and_what_was_before() -> None:
         f"{100 * high:.0f}%; before the edit 0). At the edited prompt Rome went from 1.0% to 95.0% and Paris from 90.0%"
     )
     assert lead(PAGE, "kept").startswith(
-        "What should stay stayed after 2 of 4 prompts about other things (95% interval"
+        "What should stay stayed after 2 of 4 prompts about other things that were right before the edit (95% interval"
     )
     assert "from Rome, the probability of Eiffel Tower went from 2% to 2.25% (mean of the prompt;" in lead(PAGE, "kept")
     assert lead(PAGE, "leaked").startswith("0 of 1 related subjects lost their own answer (95% interval 0 to 79%;")
-    assert "Rome is mentioned in 6 of 6 texts about the subject" in lead(PAGE, "leaked")
+    assert "Rome is mentioned in 6 of 6 texts whose prompt names the subject" in lead(PAGE, "leaked")
     assert lead(PAGE, "leaked").endswith("It bleeds.")
 
 
