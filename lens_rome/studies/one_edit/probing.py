@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lens_rome._typing import Model
 from lens_rome.editing import Edit
@@ -34,7 +34,8 @@ ASKING = ("direction", "hops", "strength", "bleed")
 EDITING = ("concept", "layers", "prefixes")
 """Probes that make further edits: of related subjects, at every layer, with other prefixes."""
 _RELATED = 3
-_CASE = "the edit"
+_CASE, _NUMBER = "the edit", 0
+"""What the case is called, and the number of its record where a probe takes records."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class _Inputs:
         if not (paraphrases and neighbours):
             raise FactError("edits are scored by a paraphrase and a neighbour at least; give both.")
         answers = tuple(each.old for each in self.questions if each.group == "neighbor")
-        return EvalRecord(0, self.request, paraphrases, neighbours, neighborhood_answers=answers)
+        return EvalRecord(_NUMBER, self.request, paraphrases, neighbours, neighborhood_answers=answers)
 
 
 def probe_edit(
@@ -200,14 +201,26 @@ def _concept(inputs: _Inputs) -> Finding:
 def _layers(inputs: _Inputs) -> Finding:
     assert inputs.editor is not None
     tokens = ("subject_last",) if hasattr(inputs.editor, "lookup") else None
-    return layers(inputs.model, inputs.editor, [inputs.record], moments=inputs.moments, tokens=tokens, seed=inputs.seed)
+    found = layers(
+        inputs.model, inputs.editor, [inputs.record], moments=inputs.moments, tokens=tokens, seed=inputs.seed
+    )
+    return _of_the_edit(found)
 
 
 def _prefixes(inputs: _Inputs) -> Finding:
     assert inputs.editor is not None
-    return prefixes(
+    found = prefixes(
         inputs.model, inputs.editor, [inputs.record], moments=inputs.moments, prepend_bos=inputs.bos, seed=inputs.seed
     )
+    return _of_the_edit(found)
+
+
+def _of_the_edit(found: Finding) -> Finding:
+    """The finding with the case's own name in the place of the record's number."""
+    number = str(_NUMBER)
+    rows = tuple({**row, "case": _CASE} if row.get("case") == number else row for row in found.rows)
+    missing = tuple(replace(each, case=re.sub(rf"^{number}\b", _CASE, each.case)) for each in found.missing)
+    return replace(found, rows=rows, missing=missing)
 
 
 _PROBES: Mapping[str, tuple[Callable[[_Inputs], Finding], str]] = {

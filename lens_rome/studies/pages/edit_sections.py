@@ -154,7 +154,7 @@ def _mentions(story: EditStory) -> Markup:
         return tag("div", tag("h3", "Mentions in texts"), tag("p", _NO_TEXTS, class_="missing"))
     parts = _parts(story)
     groups = {
-        f"{what[:1].upper()}{what[1:]} that mention {words}": _before_and_after(part.mentions(words))
+        f"{words} in {what}": _before_and_after(part.mentions(words))
         for what, part in parts.items()
         for words in (story.request.target_new, story.request.target_true)
     }

@@ -11,7 +11,13 @@ from lens_rome.studies.pages.table import Cell, Head, data_table
 from lens_rome.studies.probes.finding import Answer, Finding, Value
 
 _MOST_ROWS = 200
-_OPEN = 12  # lines of a summary that stand open
+_OPEN = 6  # lines of a summary that stand open
+_SCORE = (
+    "S is the harmonic mean of three shares, of 1 at most: of the edited prompt and of its paraphrases where the new "
+    "object is the likelier one, and of the neighbours where their own is."
+)
+_NOTES = {"layers": _SCORE, "prefixes": _SCORE}
+"""What a reader needs to know beside the sentence of a probe."""
 
 
 def finding_part(finding: Finding) -> Markup:
@@ -21,6 +27,8 @@ def finding_part(finding: Finding) -> Markup:
         reasons = (tag("p", "Not answered: ", isolated(each.reason), class_="missing") for each in finding.missing)
         return tag("div", heading, *reasons, class_="finding", data_probe=finding.probe)
     parts = [heading, _answer(finding.answer)]
+    if finding.probe in _NOTES:
+        parts.append(tag("p", _NOTES[finding.probe], class_="about"))
     if finding.summary:
         parts += _summary(finding)
     if finding.rows:

@@ -10,7 +10,7 @@ from lens_rome.editing import ROME, Edit
 from lens_rome.errors import EditError, EditMismatchError
 from lens_rome.facts import EditRequest
 from lens_rome.studies.one_edit import Question, edit_story, making, probe_edit, probing
-from lens_rome.studies.probes import Answer, Finding
+from lens_rome.studies.probes import Answer, Finding, Missing
 from tests.studies.one_edit.test_story import MODEL, REQUEST, pushed
 
 OTHER = EditRequest("Louvre", "The {} is in the city of", "Rome", "Paris")
@@ -24,7 +24,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def probe(name: str) -> Any:
         def ask(_: Any, __: Any, cases: Any, **___: Any) -> Finding:
             found[name] = cases
-            return Finding(name, "?", Answer("a", 0.0, 0.0, 0.0, 1, "r"), ())
+            missing = (Missing("0 at layer 1", "refused"),)
+            return Finding(name, "?", Answer("a", 0.0, 0.0, 0.0, 1, "r"), ({"case": "0"},), missing=missing)
 
         return ask
 
@@ -33,8 +34,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def asked(*questions: Question, **options: Any) -> None:
-    probe_edit(MODEL, pushed(1.0), REQUEST, questions=questions, **options)
+def asked(*questions: Question, **options: Any) -> tuple[Finding, ...]:
+    return probe_edit(MODEL, pushed(1.0), REQUEST, questions=questions, **options)
 
 
 def test_a_neighbour_with_an_answer_of_its_own_is_scored_by_it(given: dict[str, Any]) -> None:
@@ -42,11 +43,14 @@ def test_a_neighbour_with_an_answer_of_its_own_is_scored_by_it(given: dict[str, 
         Question("neighbor", "The Louvre is in the city of", "Rome", "Paris"),
         Question("neighbor", "The Big Ben is in the city of", "Rome", "London"),
     ]
-    asked(Question("paraphrase", "See the Eiffel Tower in", "Rome", "Paris"), *neighbours, editor=ROME(1))
+    paraphrase = Question("paraphrase", "See the Eiffel Tower in", "Rome", "Paris")
+    found = {each.probe: each for each in asked(paraphrase, *neighbours, editor=ROME(1))}
     for name in ("layers", "prefixes"):
         (record,) = given[name]
         assert record.neighborhood_prompts == tuple(each.prompt for each in neighbours)
         assert record.neighborhood_answers == ("Paris", "London")
+        assert [row["case"] for row in found[name].rows] == ["the edit"]  # and not the record's number
+        assert [each.case for each in found[name].missing] == ["the edit at layer 1"]
     assert [case.request.subject for case in given["concept"]] == ["Eiffel Tower", "Louvre"]
 
 

@@ -58,7 +58,7 @@ def test_mentions_are_told_by_whether_the_prompt_names_the_subject() -> None:
         "Rome is mentioned in 4 of 4 texts of other prompts (95% interval 51 to 100%; before the edit 0); Paris" in told
     )
     alone = section(parse(edit_page(replace(STORY, texts=other))), "leaked")
-    assert "names the subject a mention" not in alone.text and "Texts of other prompts that mention Rome" in alone.text
+    assert "names the subject a mention" not in alone.text and "Rome in texts of other prompts" in alone.text
     assert "mention that was not there before is a leak" in alone.text
 
 
@@ -106,3 +106,10 @@ def test_without_a_second_moment_nothing_is_said_of_a_corpus(editor: str) -> Non
 def test_every_token_of_the_key_has_a_name() -> None:
     for lookup in LOOKUPS:
         assert f"neurons hold at {lookup}" not in written("ROME", settings={"lookup": lookup})
+
+
+@pytest.mark.parametrize("probe", ["layers", "prefixes"])
+def test_a_score_by_a_letter_is_explained(probe: str) -> None:
+    named = replace(STORY.findings[0], probe=probe)
+    assert "S is the harmonic mean" in section(parse(edit_page(replace(STORY, findings=(named,)))), "written").text
+    assert "S is the harmonic mean" not in section(parse(edit_page(STORY)), "kept").text
