@@ -133,8 +133,11 @@ def _direction(inputs: _Inputs) -> Finding:
 
 
 def _with_slot(prompt: str, name: str) -> str:
-    """The prompt with the slot in the place of an object, where that stands as a whole word."""
-    return re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: SLOT, prompt, flags=re.IGNORECASE)
+    """The prompt with the slot in the place of an object, where that stands as a whole word; scripts without spaces
+    between words have none.
+    """
+    found = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: SLOT, prompt, flags=re.IGNORECASE)
+    return found if SLOT in found else prompt.replace(name, SLOT)
 
 
 def _hops(inputs: _Inputs) -> Finding:
