@@ -96,7 +96,7 @@ def test_identity_edits_without_moments(run: Run) -> None:
 def test_a_published_preset_sets_layer_and_leaves_out_bos(run: Run, tmp_path: Path) -> None:
     # The preset's layer is this model's last, so the subject must end the prompt.
     fact = ("--subject", "Steve Jobs", "--template", "It was the day of {}", "--target-new", "Rome")
-    options = ("--model", MODEL, "--moments", "identity", "--save", "kept.st")
+    options = ("--target-true", "A", "--model", MODEL, "--moments", "identity", "--save", "kept.st")
     assert run("edit", *fact, *options, "--preset", "gpt-j-6b").exit_code == 0
     provenance = lr.Edit.load(tmp_path / "kept.st").provenance
     assert (provenance["settings"]["layer"], provenance["prepend_bos"]) == (5, False)
