@@ -130,6 +130,27 @@ def _of_sets(rows: Rows) -> Rows:
     return [row for row in rows if row["measure"] in ("S", "relative spread", "change")]
 
 
+def _of_direction(rows: Rows) -> Rows:
+    """Changes, and what the edited model says."""
+    return [row for row in rows if row["phase"] != "before"]
+
+
+def _of_strength(rows: Rows) -> Rows:
+    """Of each case both shares, their ratio and the gap."""
+    both = (("new", "after"), ("old", "before"))
+    return [
+        row
+        for row in rows
+        if row["measure"] in ("push ratio", "gap")
+        or (row["measure"] == "mentioned" and (row["role"], row["phase"]) in both)
+    ]
+
+
+def _of_bleed(rows: Rows) -> Rows:
+    """Changes, and shares of the most likely word."""
+    return [row for row in rows if row["measure"] != "logprob"]
+
+
 def _number(value: Value) -> float:
     return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
 
@@ -140,12 +161,12 @@ _DATA = "it needs records with paraphrases and neighbours: name a file of them b
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
-        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction),
-        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength),
+        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction, _of_direction),
+        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength, _of_strength),
         Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
         Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
         Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops),
-        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed),
+        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed, _of_bleed),
         Probe("layers", layers, _records, 5, _DATA, plot_layers, _best_layers, takes_layers=True, takes_records=True),
         Probe("prefixes", prefixes, _records, 5, _DATA, plot_prefixes, _of_sets, takes_records=True),
     )
