@@ -1,4 +1,5 @@
 import math
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from lens_rome.errors import EditError, EditMismatchError, FactError, FileFormat
 from lens_rome.evaluation import generate
 from lens_rome.evaluation.generation import plain_text
 from lens_rome.facts import EditRequest
-from lens_rome.studies.probes import Answer, Finding, Missing
+from lens_rome.studies.probes import Answer, Finding, Missing, StrengthCase, strength
 from lens_rome.studies.probes.asking import before_and_after, rows_at_once, said
 from lens_rome.studies.probes.intervals import bootstrap, ratio, transfer, wilson
 from lens_rome.studies.probes.making import edits_of, made_by
+from lens_rome.studies.probes.mass import mean_mass
 from lens_rome.studies.probes.tables import change, chosen, mean_of
-from lens_rome.studies.probes.texts import after_mention, begins_with, mentions, written
+from lens_rome.studies.probes.texts import Written, after_mention, begins_with, mentions, written
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
 from tests.studies.probes.support import TINY, identity, leak, logprob
@@ -91,6 +93,30 @@ def test_mentions_are_of_whole_words_in_any_case_of_any_name() -> None:
     assert after_mention("Romeo", ["Rome"]) is None
 
 
+def test_an_accent_belongs_to_its_letter_however_it_is_written() -> None:
+    for form in ("NFC", "NFD"):
+        text, name = (unicodedata.normalize(form, word) for word in ("In San José, São Tomé", "José"))
+        assert mentions(text, ["Jose"]) == mentions(text, ["Sao"]) == 0
+        assert mentions(text, [name]) == mentions(text, ["José"]) == mentions(text, ["são tomé"]) == 1
+    assert mentions("ra\u0302x\u0302", ["x"]) == mentions("x\u0302", ["x"]) == 0, "a letter that has no composed form"
+    assert mentions("राम का घर", ["राम"]) == 1
+    assert mentions("रामा का घर", ["राम"]) == 0
+
+
+def test_names_in_scripts_without_spaces_are_found_beside_other_words() -> None:
+    assert mentions("北京是中国的首都", ["北京"]) == mentions("我在Rome和北京", ["北京"]) == 1
+    assert mentions("我在Rome和北京", ["Rome"]) == 1
+    assert (
+        mentions("東京タワーはパリにある", ["パリ"])
+        == mentions("파리는 도시", ["파리"])
+        == mentions("อยู่ในโรม", ["โรม"])
+        == 1
+    )
+    assert mentions("Пекин, Пекинский", ["пекин"]) == 1
+    assert after_mention("北京是中国", ["北京"]) == "是中国"
+    assert begins_with(" 北京是", ["北京"])
+
+
 def test_a_text_begins_with_a_name_after_an_article_or_not() -> None:
     assert begins_with("\n The Hague is", ["Hague"])
     assert begins_with(" The Hague is", ["The Hague"])
@@ -143,6 +169,29 @@ def test_a_change_is_the_mean_after_minus_the_mean_before() -> None:
     assert math.isnan(change(rows, way="b"))
     assert math.isnan(mean_of([], "logprob"))
     assert len(chosen(rows, way="a", phase="after")) == 2
+
+
+# -- mass ------------------------------------------------------------------------------------------------------------
+
+
+def test_mass_is_read_at_the_tokens_that_were_written_up_to_the_end_of_the_context(gpt2: Any) -> None:
+    surface = as_surface(gpt2)
+    (full,) = written(surface, ["Steve"], tokens=surface.n_ctx)
+    assert len(full.tokens) == surface.n_ctx
+    short = Written("no such text", (*surface.encode("The Eiffel").ids, 7, 9, 8), len(surface.encode("The Eiffel")))
+    found = []
+    for text in (full, short):
+        with torch.no_grad():
+            probs = gpt2(torch.tensor([text.tokens]))[0].double().softmax(-1)
+        found += [probs[place - 1, [5, 11]] for place in range(text.start, len(text.tokens))]
+    assert mean_mass(surface, [full, short], [5, 11]) == pytest.approx(torch.stack(found).mean(0).tolist(), abs=1e-12)
+    assert mean_mass(surface, [], [5]) == [0.0]
+
+
+def test_texts_that_fill_the_context_have_a_strength(gpt2: Any) -> None:
+    case = StrengthCase("E", TINY, ("An Eiffel",))
+    found = strength(gpt2, identity(gpt2), [case], samples=3, tokens=as_surface(gpt2).n_ctx)
+    assert ((found.to_dataframe()["mass"] > 0) & (found.to_dataframe()["mass"] < 1)).all()
 
 
 # -- making ------------------------------------------------------------------------------------------------------------
