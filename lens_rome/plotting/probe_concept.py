@@ -37,7 +37,7 @@ def plot_concept(finding: Any, *, title: str | None = None, backend: str = "matp
         PlotError: a finding without rows, missing columns, no rows, two rows for one test, or an unknown backend.
         MissingLibraryError: the library is not installed.
     """
-    frame = rows_of(finding)
+    frame: Any = rows_of(finding)
     names = ("case", "tested", "phase", "role", "target")
     check_frame(frame, Needs("plot_concept", names, ("template", "logprob"), _KEY, "logprob", ("template",)))
     strange = {*frame["phase"]} - {"before", "after"} | {*frame["role"]} - {"true", "new"}

@@ -70,7 +70,7 @@ def plot_layers(
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 5.
     """
-    frame = summary_of(finding)
+    frame: Any = summary_of(finding)
     names, numbers = ("token", "measure"), ("layer", "mean", "low", "high")
     frame = frame.astype({"layer": float}) if "layer" in frame.columns else frame
     check_frame(frame, Needs("plot_layers", names, numbers, ("token", "measure", "layer"), "mean"))

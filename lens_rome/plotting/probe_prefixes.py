@@ -49,7 +49,7 @@ def plot_prefixes(
             unknown backend.
         MissingLibraryError: the library is not installed.
     """
-    frame = rows_of(finding)
+    frame: Any = rows_of(finding)
     if "cosine" in frame.columns:
         frame = frame.dropna(subset=["cosine"]).astype({"cosine": float})
     names, numbers = ("case", "subject", "set"), ("context", "cosine")
