@@ -53,17 +53,18 @@ class Run:
         """Run the probes and print what they find.
 
         Args:
-            named: whether the user asked for these; one without inputs is an error then.
+            named: whether the user asked for these; one that has nothing to do is an error then.
 
         Raises:
-            CommandError: at the end, if a probe or a picture failed, or one that was asked for has no inputs, or all.
+            CommandError: at the end, if a probe or a picture failed, or one that was asked for (or all) had nothing to do.
         """
         failed, without = list[str](), list[str]()
         for asked in wanted:
             probe = asked.probe
-            if not asked.cases:
+            lacking = self._lacking(asked)
+            if lacking:
                 without.append(probe.name)
-                self._not_run(screen, probe, f"the probe {probe.name} has no inputs for this model: {probe.lacks}")
+                self._not_run(screen, probe, lacking)
                 continue
             try:
                 finding = self._found(screen, asked)
@@ -80,6 +81,13 @@ class Run:
         told += [f"No picture of {', '.join(self.undrawn)}."] if self.undrawn else []
         if told:
             raise CommandError(f"{' '.join(told)} See above.")
+
+    def _lacking(self, asked: Asked) -> str:
+        """Why a probe has nothing to do with this model and editor; empty where it has."""
+        probe = asked.probe
+        if not asked.cases:
+            return f"the probe {probe.name} has no inputs for this model: {probe.lacks}"
+        return "" if probe.fits(self.editor) else f"the probe {probe.name} is not for this editor: {probe.needs}"
 
     def _not_run(self, screen: Console, probe: Probe, why: str) -> None:
         screen.print(f"\n[bold]{probe.name}[/bold]: not run. {escape(why)}", style="yellow", soft_wrap=True)

@@ -13,6 +13,7 @@ import pytest
 
 from lens_rome.atlas import World
 from lens_rome.cli.limits_probes import PROBES, Inputs
+from lens_rome.editing import preset
 from lens_rome.errors import EditError
 from lens_rome.plotting import PlotError
 from lens_rome.studies.probes import Finding, post, strength
@@ -130,6 +131,22 @@ def test_what_is_there_of_some_other_kind_is_replaced(run: Run, tmp_path: Path) 
 def test_options_that_cannot_be_are_refused_at_once(run: Run, options: tuple[str, ...], message: str) -> None:
     result = run(*ON, *options)
     assert result.exit_code == 1 and message in result.stderr, result.output
+
+
+def test_a_probe_that_is_not_for_the_editor_is_told_and_an_error_only_if_it_was_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = {
+        name: [p.name for p in PROBES.values() if not p.fits(preset(name, "atlas"))] for name in ("ROME", "FT", "KN")
+    }
+    assert fit == {"ROME": [], "FT": ["prefixes"], "KN": ["layers", "prefixes"]}
+    assert not PROBES["layers"].fits(preset("MEMIT", "atlas")) and PROBES["prefixes"].fits(preset("MEMIT", "atlas"))
+    left = {"concept": PROBES["concept"], "prefixes": replace(PROBES["prefixes"], fits=lambda _: False)}
+    for module in ("study_limits", "limits_probes"):
+        monkeypatch.setattr(sys.modules[f"lens_rome.cli.{module}"], "PROBES", left)
+    result = run(*ON, "--cases", "2", "--data", "records.json")
+    assert result.exit_code == 0 and "prefixes: not run. the probe prefixes is not for this editor" in result.stdout
+    assert run(*ON, "--data", "records.json", "--probes", "prefixes").exit_code == 1
 
 
 def test_every_probe_has_cases_of_the_bundled_world() -> None:

@@ -7,6 +7,7 @@ from lens_rome._typing import Model
 from lens_rome.editing import Edit
 from lens_rome.editing.weights import check_fits
 from lens_rome.errors import EditError, EditMismatchError
+from lens_rome.evaluation import EvalReport
 from lens_rome.evaluation.case_rows import relative_norm
 from lens_rome.facts import EditRequest
 from lens_rome.moments import SecondMoment, SecondMoments
@@ -179,6 +180,11 @@ def made_by(edits: Mapping[str, Edit]) -> dict[str, Any]:
         "edits_prepend_bos": (bos[0] if len(bos) == 1 else bos) if bos else None,
         "changes": {name: norms[id(edit)] for name, edit in edits.items()},
     }
+
+
+def changes_of(report: EvalReport) -> dict[str, float | None]:
+    """Norm of each record's edit over that of the weights it changes, by record; None where the editor refused it."""
+    return {str(case.case_id): case.change for case in report.cases}
 
 
 def settings_of(

@@ -16,7 +16,7 @@ from lens_rome.evaluation import EvalReport, compare, evaluate
 from lens_rome.facts import EvalRecord
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap
-from lens_rome.studies.probes.making import Editor, Moments, bos_of
+from lens_rome.studies.probes.making import Editor, Moments, bos_of, changes_of
 from lens_rome.studies.probes.prefix_sets import PUBLISHED_S, PrefixSet, check_sets, prefix_sets
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 
@@ -106,7 +106,7 @@ def prefixes(
         "edits": [each for report in reports.values() for each in report.settings["edits"]],
         "prepend_bos": bos,
         "seed": seed,
-        "changes": {name: _changes(report) for name, report in reports.items()},
+        "changes": {name: changes_of(report) for name, report in reports.items()},
         "sets": {each.name: list(each.contexts) for each in given},
         "published": "S of GPT-2 XL on CounterFact, ROME's ablation (https://arxiv.org/abs/2202.05262)",
     }
@@ -160,11 +160,6 @@ def _keys(
     lookup = getattr(editor, "lookup", "subject_last")
     rows = prompt_rows(surface, case.request, prefix_set.contexts, lookup, bos)
     return Keys.of(read_keys(surface, [rows], layer)[0].keys)
-
-
-def _changes(report: EvalReport) -> dict[str, float | None]:
-    """Norm of each record's edit over that of the weights; None where the editor refused it."""
-    return {str(case.case_id): case.change for case in report.cases}
 
 
 _EMPTY: Mapping[str, Value] = dict.fromkeys(

@@ -83,6 +83,9 @@ def test_all_probes_ask_as_the_edit_was_made_where_nothing_else_is_said(model: A
     told["layers"] = layers(model, EDITOR, RECORDS[:1], moments="identity", layers=(1,), tokens=("subject_last",))
     told["prefixes"] = prefixes(model, EDITOR, RECORDS[:1], sets=[PrefixSet("none", ("",))], moments="identity")
     assert {name: finding.settings["prepend_bos"] for name, finding in told.items()} == dict.fromkeys(told, False)
+    for name, place in (("layers", "layer 1, subject_last"), ("prefixes", "none")):
+        assert {*told[name].settings["changes"][place]} == {str(RECORDS[0].case_id)}
+        assert told[name].settings["changes"][place]["4"] > 0
     for name in PROBES:
         without, with_it = (asked(name, model, edit, prepend_bos=bos).rows for bos in (False, True))
         assert logprobs(told[name].rows) == logprobs(without)
@@ -128,6 +131,8 @@ def test_edits_that_were_made_otherwise_need_a_setting(model: Any) -> None:
     assert told["prepend_bos"] is False, "an edit of no case does not count"
     told = direction(model, {"a": other, "b": same}, cases, known=False, prepend_bos=True, **FEW).settings
     assert (told["prepend_bos"], told["edits_prepend_bos"]) == (True, [False, True])
+    with pytest.raises(EditError, match="some edits were made with a BOS token"):
+        concept(model, {"Eiffel": other, "Louvre": same}, RELATED)
     assert bos_of(surface, edit, None) is True, "an edit that does not tell"
     with pytest.raises(EditError, match="some edits were made with a BOS token"):
         bos_of(surface, other + same, None)
