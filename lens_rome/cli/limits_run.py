@@ -56,7 +56,7 @@ class Run:
             named: whether the user asked for these; one that has nothing to do is an error then.
 
         Raises:
-            CommandError: at the end, if a probe or a picture failed, or one that was asked for (or all) had nothing to do.
+            CommandError: at the end, if a probe or a picture failed, or one that was asked for, or all, had no cases.
         """
         failed, without = list[str](), list[str]()
         for asked in wanted:

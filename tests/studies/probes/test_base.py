@@ -111,6 +111,7 @@ def test_names_in_scripts_without_spaces_are_found_beside_other_words() -> None:
         == mentions("อยู่ในโรม", ["โรม"])
         == 1
     )
+    assert mentions("A北京B", ["北京"]) == 1
     assert mentions("Пекин, Пекинский", ["пекин"]) == 1
     assert after_mention("北京是中国", ["北京"]) == "是中国"
     assert begins_with(" 北京是", ["北京"])
