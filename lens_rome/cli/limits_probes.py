@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lens_rome.atlas import World
+from lens_rome.cli.editors import layers_of
 from lens_rome.cli.evaluate_data import DataOptions
 from lens_rome.cli.models import ATLAS
 from lens_rome.plotting import (
@@ -73,6 +74,10 @@ class Probe:
     """Whether `find` takes `layers`."""
     takes_records: bool = False
     """Whether the cases are records, which a file can give."""
+    fits: Callable[[Any], bool] = lambda _: True
+    """Whether the editor is one that can be asked about."""
+    needs: str = ""
+    """What an editor needs where not all fit."""
 
 
 def _of_world(make: Callable[..., Sequence[Any]], else_post: Sequence[Any], each: int = 1) -> Cases:
@@ -130,6 +135,35 @@ def _of_sets(rows: Rows) -> Rows:
     return [row for row in rows if row["measure"] in ("S", "relative spread", "change")]
 
 
+def _of_direction(rows: Rows) -> Rows:
+    """Changes, and what the edited model says."""
+    return [row for row in rows if row["phase"] != "before"]
+
+
+def _of_strength(rows: Rows) -> Rows:
+    """Of each case both shares, their ratio and the gap."""
+    both = (("new", "after"), ("old", "before"))
+    return [
+        row
+        for row in rows
+        if row["measure"] in ("push ratio", "gap")
+        or (row["measure"] == "mentioned" and (row["role"], row["phase"]) in both)
+    ]
+
+
+def _of_bleed(rows: Rows) -> Rows:
+    """Changes, and shares of the most likely word."""
+    return [row for row in rows if row["measure"] != "logprob"]
+
+
+def _has_one_layer(editor: Any) -> bool:
+    return len(layers_of(editor)) == 1
+
+
+def _has_contexts(editor: Any) -> bool:
+    return hasattr(editor, "contexts") and bool(layers_of(editor))
+
+
 def _number(value: Value) -> float:
     return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
 
@@ -140,14 +174,37 @@ _DATA = "it needs records with paraphrases and neighbours: name a file of them b
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
-        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction),
-        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength),
+        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction, _of_direction),
+        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength, _of_strength),
         Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
         Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
         Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops),
-        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed),
-        Probe("layers", layers, _records, 5, _DATA, plot_layers, _best_layers, takes_layers=True, takes_records=True),
-        Probe("prefixes", prefixes, _records, 5, _DATA, plot_prefixes, _of_sets, takes_records=True),
+        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed, _of_bleed),
+        Probe(
+            "layers",
+            layers,
+            _records,
+            5,
+            _DATA,
+            plot_layers,
+            _best_layers,
+            takes_layers=True,
+            takes_records=True,
+            fits=_has_one_layer,
+            needs="it moves an edit from layer to layer, and needs an editor of one layer.",
+        ),
+        Probe(
+            "prefixes",
+            prefixes,
+            _records,
+            5,
+            _DATA,
+            plot_prefixes,
+            _of_sets,
+            takes_records=True,
+            fits=_has_contexts,
+            needs="it needs an editor that averages a key over contexts, such as ROME.",
+        ),
     )
 }
 """All probes by name, in the order in which they run."""

@@ -59,6 +59,29 @@ def generate(
         SurfaceError: the model's output is not finite, or a prompt is longer than its context.
     """
     surface = model if isinstance(model, AbstractSurface) else as_surface(model)
+    rows_of_tokens = generate_tokens(
+        surface, prompts, length=length, tokens=tokens, top_k=top_k, seed=seed, ids=ids, prepend_bos=prepend_bos,
+        hooks_for=hooks_for, rows=rows,
+    )  # fmt: skip
+    bos = int(surface.prepends_bos(prepend_bos))
+    return [plain_text(surface, row[bos:]) for row in rows_of_tokens]
+
+
+@torch.no_grad()
+def generate_tokens(
+    surface: AbstractSurface,
+    prompts: Sequence[str],
+    *,
+    length: int = 100,
+    tokens: int | None = None,
+    top_k: int = 5,
+    seed: int = 0,
+    ids: Sequence[str] | None = None,
+    prepend_bos: bool | None = None,
+    hooks_for: HooksFor | None = None,
+    rows: int | None = None,
+) -> list[list[int]]:
+    """The tokens of what `generate` gives, with BOS where there is one; it says what arguments and errors are."""
     if tokens is not None and tokens < 1:
         raise FactError(f"tokens is a whole number from 1, got {tokens}.")
     ids = _own_ids(prompts) if ids is None else ids
@@ -70,7 +93,8 @@ def generate(
     rows = rows_within(surface, max([1, *whole])) if rows is None else rows
     if min(length, top_k, rows) < 1:
         raise FactError(f"length, top_k and rows are whole numbers from 1, got {length}, {top_k} and {rows}.")
-    ends, writer, texts = [min(end, surface.n_ctx) for end in whole], Writer(surface), [""] * len(prompts)
+    ends, writer = [min(end, surface.n_ctx) for end in whole], Writer(surface)
+    found: list[list[int]] = [[]] * len(prompts)
     for some in in_batches(starts, rows):
         hooks = [] if hooks_for is None else hooks_for(torch.tensor(some))
         streams = [stream(seed, ids[index]) for index in some]
@@ -78,8 +102,8 @@ def generate(
         for index, row in zip(
             some, writer.write([starts[i] for i in some], [ends[i] for i in some], draw, hooks), strict=True
         ):
-            texts[index] = plain_text(surface, row[bos:])
-    return texts
+            found[index] = row
+    return found
 
 
 def stream(seed: int, name: str) -> random.Random:

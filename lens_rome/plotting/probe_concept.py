@@ -1,12 +1,13 @@
 """`plot_concept`: what editing each of several related subjects did to all of them."""
 
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from jaxtyping import Float
 
 from lens_rome.plotting._draw import draw
-from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._figure import Figure, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._findings import rows_of
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._heat import Panel, Picture, Scale, two_sided
 from lens_rome.plotting._labels import titled, visible
@@ -14,20 +15,12 @@ from lens_rome.plotting._labels import titled, visible
 _KEY = ("case", "tested", "template", "phase", "role")
 
 
-class Finding(Protocol):
-    """Anything with a data frame of rows, such as a probe's finding."""
-
-    def to_dataframe(self) -> Frame:
-        """The rows."""
-        ...
-
-
 @overload
 def plot_concept(
-    finding: Frame | Finding, *, title: str | None = None, backend: Literal["matplotlib"] = "matplotlib"
+    finding: Any, *, title: str | None = None, backend: Literal["matplotlib"] = "matplotlib"
 ) -> MplFigure: ...
 @overload
-def plot_concept(finding: Frame | Finding, *, title: str | None = None, backend: Literal["plotly"]) -> PlotlyFigure: ...
+def plot_concept(finding: Any, *, title: str | None = None, backend: Literal["plotly"]) -> PlotlyFigure: ...
 def plot_concept(finding: Any, *, title: str | None = None, backend: str = "matplotlib") -> Figure:
     """Three heat maps, a row an edited subject and a column a tested one, each a mean over the tests.
 
@@ -41,10 +34,10 @@ def plot_concept(finding: Any, *, title: str | None = None, backend: str = "matp
         backend: `"matplotlib"` or `"plotly"`.
 
     Raises:
-        PlotError: missing columns, no rows, two rows for one test, or an unknown backend.
+        PlotError: a finding without rows, missing columns, no rows, two rows for one test, or an unknown backend.
         MissingLibraryError: the library is not installed.
     """
-    frame = finding.to_dataframe() if hasattr(finding, "to_dataframe") else finding
+    frame: Any = rows_of(finding)
     names = ("case", "tested", "phase", "role", "target")
     check_frame(frame, Needs("plot_concept", names, ("template", "logprob"), _KEY, "logprob", ("template",)))
     strange = {*frame["phase"]} - {"before", "after"} | {*frame["role"]} - {"true", "new"}

@@ -1,13 +1,14 @@
 """`plot_layers`: scores of edits by the layer, and the token of the prompt, that they are made at."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from lens_rome.plotting._chart import LOOKS, Chart, ChartPanel, Series, Style
 from lens_rome.plotting._draw import draw
-from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._figure import Figure, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._findings import summary_of
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._labels import layer_ticks, titled, visible
 
@@ -33,17 +34,9 @@ _TITLES = {
 }
 
 
-class Finding(Protocol):
-    """Anything with a summary, such as a probe's finding."""
-
-    def to_summary_dataframe(self) -> Frame:
-        """The summary."""
-        ...
-
-
 @overload
 def plot_layers(
-    finding: Frame | Finding,
+    finding: Any,
     *,
     metrics: Sequence[str] = METRICS,
     title: str | None = None,
@@ -51,7 +44,7 @@ def plot_layers(
 ) -> MplFigure: ...
 @overload
 def plot_layers(
-    finding: Frame | Finding,
+    finding: Any,
     *,
     metrics: Sequence[str] = METRICS,
     title: str | None = None,
@@ -71,13 +64,13 @@ def plot_layers(
         backend: `"matplotlib"` or `"plotly"`.
 
     Raises:
-        PlotError: missing columns, none of the metrics, more than six tokens, two rows for one point, or an unknown
-            backend.
+        PlotError: a finding without rows, missing columns, none of the metrics, more than six tokens, two rows for one
+            point, or an unknown backend.
         MissingLibraryError: the library is not installed.
 
     Reference: ROME, https://arxiv.org/abs/2202.05262, figure 5.
     """
-    frame = finding.to_summary_dataframe() if hasattr(finding, "to_summary_dataframe") else finding
+    frame: Any = summary_of(finding)
     names, numbers = ("token", "measure"), ("layer", "mean", "low", "high")
     frame = frame.astype({"layer": float}) if "layer" in frame.columns else frame
     check_frame(frame, Needs("plot_layers", names, numbers, ("token", "measure", "layer"), "mean"))

@@ -1,12 +1,13 @@
 """`plot_prefixes`: how alike a subject's keys are after different prefixes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 
 from lens_rome.plotting._draw import draw
-from lens_rome.plotting._figure import Figure, Frame, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._figure import Figure, MplFigure, PlotError, PlotlyFigure
+from lens_rome.plotting._findings import rows_of
 from lens_rome.plotting._frames import Needs, check_frame
 from lens_rome.plotting._heat import PLAIN, Panel, Picture, Scale, two_sided
 from lens_rome.plotting._labels import titled, visible
@@ -15,17 +16,9 @@ _MAX_SETS = 3
 _NARROWEST = 0.02
 
 
-class Finding(Protocol):
-    """Anything with a data frame of rows, such as a probe's finding."""
-
-    def to_dataframe(self) -> Frame:
-        """The rows."""
-        ...
-
-
 @overload
 def plot_prefixes(
-    finding: Frame | Finding,
+    finding: Any,
     *,
     sets: Sequence[str] | None = None,
     title: str | None = None,
@@ -33,7 +26,7 @@ def plot_prefixes(
 ) -> MplFigure: ...
 @overload
 def plot_prefixes(
-    finding: Frame | Finding,
+    finding: Any,
     *,
     sets: Sequence[str] | None = None,
     title: str | None = None,
@@ -52,10 +45,11 @@ def plot_prefixes(
         backend: `"matplotlib"` or `"plotly"`.
 
     Raises:
-        PlotError: missing columns, no such set, more than three, two rows for one key, or an unknown backend.
+        PlotError: a finding without rows, missing columns, no such set, more than three, two rows for one key, or an
+            unknown backend.
         MissingLibraryError: the library is not installed.
     """
-    frame = finding.to_dataframe() if hasattr(finding, "to_dataframe") else finding
+    frame: Any = rows_of(finding)
     if "cosine" in frame.columns:
         frame = frame.dropna(subset=["cosine"]).astype({"cosine": float})
     names, numbers = ("case", "subject", "set"), ("context", "cosine")

@@ -8,8 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens_rome.plotting import PlotError, plot_bleed, plot_direction, plot_hops, plot_strength
+from lens_rome.plotting import (
+    PlotError,
+    plot_bleed,
+    plot_concept,
+    plot_direction,
+    plot_hops,
+    plot_layers,
+    plot_prefixes,
+    plot_strength,
+)
 from tests.plotting.layout import assert_page_fits, assert_texts_are_apart
+from tests.plotting.test_probe_pictures import keys, related, swept
 
 
 class Found:
@@ -141,7 +151,14 @@ def test_bleed_draws_levels_and_lists_the_most_likely_words() -> None:
     assert "+0.300 nats [+0.200, +0.400]" in figure.get_suptitle().replace("\n", " ")
 
 
-@pytest.mark.parametrize(("plot", "found"), ALL)
+OTHERS: list[tuple[Callable[..., Any], Callable[[], Found]]] = [
+    (plot_concept, lambda: Found([], related().to_dict("records"))),
+    (plot_layers, lambda: Found(swept().to_dict("records"), [{"x": 1}])),
+    (plot_prefixes, lambda: Found([], keys().to_dict("records"))),
+]
+
+
+@pytest.mark.parametrize(("plot", "found"), [*ALL, *OTHERS])
 def test_what_cannot_be_drawn_is_told(plot: Any, found: Any) -> None:
     with pytest.raises(PlotError, match=r"the finding has no rows to draw\. Cannot be told: nothing is known"):
         plot(Found([], []))
@@ -151,3 +168,4 @@ def test_what_cannot_be_drawn_is_told(plot: Any, found: Any) -> None:
         plot(3)
     with pytest.raises(PlotError, match="unknown backend"):
         plot(found(), backend="ggplot")
+    assert plot(found(), backend="plotly").data

@@ -18,7 +18,7 @@ from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, wilson
-from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, settings_of
+from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, ready, settings_of
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line, mean_of
 from lens_rome.studies.probes.texts import begins_with, greedy, mentions, tokens_for
 from lens_rome.surface import AbstractSurface, as_surface
@@ -88,25 +88,26 @@ def bleed(
         edits: one for all cases, an editor that makes one a case, or edits by the names of cases.
         cases: each of one request.
         moments: for an editor.
-        prepend_bos: None follows the model.
+        prepend_bos: None for the setting that the edits are made with; for the model's where they do not tell.
         seed: of intervals.
 
     Raises:
         FactError: no cases, or two of one name.
-        EditError: neither edits nor an editor, a case without an edit, an editor that refuses all, an edit of other
-            weights.
+        EditError: neither edits nor an editor, a case without an edit, edits that were made with different BOS settings
+            while `prepend_bos` is None, an editor that refuses all.  EditMismatchError: an edit of other weights.
     """
     surface, named = as_surface(model), by_name(cases, BleedCase)
-    used, missing = _known(surface, named, prepend_bos)
+    bos = ready(surface, edits, list(named), prepend_bos)
+    used, missing = _known(surface, named, bos)
     made, refused = edits_that_count(model, edits, {name: named[name].request for name in used}, moments)
-    rows = [row for name, edit in made.items() for row in _rows(surface, named[name], used[name], edit, prepend_bos)]
-    settings = settings_of(surface, made, prepend_bos, seed)
+    rows = [row for name, edit in made.items() for row in _rows(surface, named[name], used[name], edit, bos)]
+    settings = settings_of(surface, made, bos, seed)
     summary = tuple(_summary(rows, seed))
     return Finding("bleed", QUESTION, _answer(rows, seed), tuple(rows), summary, (*missing, *refused), settings)
 
 
 def _known(
-    surface: AbstractSurface, cases: dict[str, BleedCase], prepend_bos: bool | None
+    surface: AbstractSurface, cases: dict[str, BleedCase], prepend_bos: bool
 ) -> tuple[dict[str, tuple[tuple[str, str], ...]], list[Missing]]:
     """The questions of each case that the unedited model answers, and the others."""
     asked = [question for case in cases.values() for question in case.questions]
@@ -130,7 +131,7 @@ def _rows(
     case: BleedCase,
     questions: Sequence[tuple[str, str]],
     edit: Edit,
-    prepend_bos: bool | None,
+    prepend_bos: bool,
 ) -> list[dict[str, Value]]:
     asked: list[dict[str, Value]] = []
     for question, answer in questions:

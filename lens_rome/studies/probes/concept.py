@@ -14,7 +14,7 @@ from lens_rome.studies.probes.asking import said
 from lens_rome.studies.probes.checks import by_name, check_case
 from lens_rome.studies.probes.concept_numbers import answer_of, related_changes, summary_of
 from lens_rome.studies.probes.finding import Finding, Missing, Value
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, made_by
+from lens_rome.studies.probes.making import Edits, Moments, bos_of, edits_of, made_by
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 
 QUESTION = "Does an edit of one name reach what is related to it?"
@@ -87,13 +87,14 @@ def concept(
     Raises:
         FactError: fewer than two subjects in a group, two of one name, a group that does not share objects or the
             number of tests, or a target without tokens of its own after a prompt.
-        EditError: an editor that refuses all.  SurfaceError: no such layer.
+        EditError: an editor that refuses all, or edits that were made with different BOS settings while `prepend_bos`
+            is None.  EditMismatchError: an edit of other weights.  SurfaceError: no such layer.
     """
     groups = _grouped(cases)
     surface = as_surface(model)
     made, missing = edits_of(model, edits, {case.name: case.request for case in cases}, moments)
     first = next(iter(made.values())).provenance
-    bos = first.get("prepend_bos") if prepend_bos is None else prepend_bos
+    bos = bos_of(surface, made.values(), prepend_bos)
     where = _layer(made.values(), layer)
     if where is not None:
         check_layer(surface, where)
@@ -106,7 +107,7 @@ def concept(
     settings = {
         "model": surface.model_name,
         **made_by(made),
-        "prepend_bos": surface.prepends_bos(bos),
+        "prepend_bos": bos,
         "layer": where,
         "lookup": lookup,
         "seed": seed,

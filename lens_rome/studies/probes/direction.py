@@ -23,7 +23,7 @@ from lens_rome.studies.probes.checks import by_name, check_case, check_texts, ch
 from lens_rome.studies.probes.direction_summary import summary_of, told_inconsistent
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap, transfer
-from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, settings_of
+from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, ready, settings_of
 from lens_rome.studies.probes.sampling import Sampling
 from lens_rome.studies.probes.tables import by_case, change
 from lens_rome.studies.probes.texts import after_mention, begins_with, greedy, mentions, tokens_for
@@ -116,21 +116,22 @@ def direction(
         samples: texts a reverse prompt, from the same streams of chance before and after the edit.
         tokens: of each of them.
         top_k: of the sampling.
-        prepend_bos: None follows the model.
+        prepend_bos: None for the setting that the edits are made with; for the model's where they do not tell.
         seed: of texts and intervals.
 
     Raises:
         FactError: no cases, two of one name, or settings that give no text.
-        EditError: neither edits nor an editor, a case without an edit, an editor that refuses all, an edit of other
-            weights.
+        EditError: neither edits nor an editor, a case without an edit, edits that were made with different BOS settings
+            while `prepend_bos` is None, an editor that refuses all.  EditMismatchError: an edit of other weights.
     """
     sampling = Sampling(samples, tokens, top_k, seed)
     surface, named = as_surface(model), by_name(cases, DirectionCase)
-    ask = _Ask(surface, sampling, prepend_bos)
+    bos = ready(surface, edits, list(named), prepend_bos)
+    ask = _Ask(surface, sampling, bos)
     used, missing = ask.known(named) if known else ({name: case.reverse for name, case in named.items()}, [])
     made, refused = edits_that_count(model, edits, {name: named[name].request for name in used}, moments)
     rows = [row for name, edit in made.items() for row in ask.rows(named[name], used[name], edit)]
-    settings = settings_of(surface, made, prepend_bos, seed, known=known, **sampling.settings)
+    settings = settings_of(surface, made, bos, seed, known=known, **sampling.settings)
     summary = summary_of(rows, seed)
     return Finding("direction", QUESTION, _answer(rows, seed), tuple(rows), summary, (*missing, *refused), settings)
 
@@ -139,7 +140,7 @@ def direction(
 class _Ask:
     surface: AbstractSurface
     sampling: Sampling
-    prepend_bos: bool | None
+    prepend_bos: bool
 
     def known(self, cases: dict[str, DirectionCase]) -> tuple[dict[str, tuple[str, ...]], list[Missing]]:
         """The reverse prompts of each case that the unedited model answers with the subject, and what is left out."""

@@ -34,7 +34,8 @@ class Answer:
 
     def __str__(self) -> str:
         interval = "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
-        return f"{self.name}: {self.value:.3g}{interval} ({self.n} cases). {self.reading}"
+        cases = "1 case" if self.n == 1 else f"{self.n} cases"
+        return f"{self.name}: {self.value:.3g}{interval} ({cases}). {self.reading}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Finding:
     """Means with `low` and `high`, ends of their 95% intervals."""
     missing: tuple[Missing, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """What the rows depend on: model, editor, seeds, BOS (JSON-able)."""
+    """What the rows depend on: model, editor, seeds, BOS; and how large the edits are (`changes`). JSON-able."""
 
     def to_dataframe(self) -> "pd.DataFrame":
         """The rows."""

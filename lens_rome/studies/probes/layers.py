@@ -14,7 +14,7 @@ from lens_rome.evaluation.texts import ReferenceTexts
 from lens_rome.facts import EvalRecord
 from lens_rome.moments import SecondMoments
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
-from lens_rome.studies.probes.making import Editor, Moments
+from lens_rome.studies.probes.making import Editor, Moments, changes_of
 from lens_rome.surface import as_surface, check_layer
 
 QUESTION = "At which layer and token does an edit generalise?"
@@ -119,6 +119,7 @@ def layers(
         "model": surface.model_name,
         "editor": _told(editor),
         "edits": plain_settings(reports.values()),
+        "changes": {f"layer {layer}, {token}": changes_of(report) for (layer, token), report in reports.items()},
         "layers": list(where),
         "tokens": list(chosen),
         "metrics": list(names),

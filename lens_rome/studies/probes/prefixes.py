@@ -16,7 +16,7 @@ from lens_rome.evaluation import EvalReport, compare, evaluate
 from lens_rome.facts import EvalRecord
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
 from lens_rome.studies.probes.intervals import bootstrap
-from lens_rome.studies.probes.making import Editor, Moments
+from lens_rome.studies.probes.making import Editor, Moments, bos_of, changes_of
 from lens_rome.studies.probes.prefix_sets import PUBLISHED_S, PrefixSet, check_sets, prefix_sets
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
 
@@ -81,11 +81,12 @@ def prefixes(
         raise EditError("no records to probe. Give one at least.")
     given, missing = (tuple(sets), ()) if sets is not None else prefix_sets(model, seed)
     check_sets(given)
+    bos = bos_of(surface, editor, prepend_bos)
     lost, rows, summary = [*missing], list[dict[str, Value]](), list[dict[str, Value]]()
     reports: dict[str, EvalReport] = {}
     for each in given:
         try:
-            keys = {str(case.case_id): _keys(surface, case, each, layer, editor, prepend_bos) for case in cases}
+            keys = {str(case.case_id): _keys(surface, case, each, layer, editor, bos) for case in cases}
             report = _report(model, editor, cases, each, moments, prepend_bos)
         except SurfaceError as error:  # Too long for the model's context.
             if len(given) == 1:
@@ -102,8 +103,10 @@ def prefixes(
         "model": surface.model_name,
         "editor": getattr(editor, "name", type(editor).__name__),
         "layer": layer,
-        "prepend_bos": next(iter(reports.values())).settings["prepend_bos"],
+        "edits": [each for report in reports.values() for each in report.settings["edits"]],
+        "prepend_bos": bos,
         "seed": seed,
+        "changes": {name: changes_of(report) for name, report in reports.items()},
         "sets": {each.name: list(each.contexts) for each in given},
         "published": "S of GPT-2 XL on CounterFact, ROME's ablation (https://arxiv.org/abs/2202.05262)",
     }
@@ -152,9 +155,8 @@ def _report(
 
 
 def _keys(
-    surface: AbstractSurface, case: EvalRecord, prefix_set: PrefixSet, layer: int, editor: Any, bos: bool | None
+    surface: AbstractSurface, case: EvalRecord, prefix_set: PrefixSet, layer: int, editor: Any, bos: bool
 ) -> Keys:
-    bos = getattr(editor, "prepend_bos", None) if bos is None else bos
     lookup = getattr(editor, "lookup", "subject_last")
     rows = prompt_rows(surface, case.request, prefix_set.contexts, lookup, bos)
     return Keys.of(read_keys(surface, [rows], layer)[0].keys)

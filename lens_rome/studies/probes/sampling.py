@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lens_rome.studies.probes.checks import check_counts
-from lens_rome.studies.probes.texts import continuations
+from lens_rome.studies.probes.texts import Written, written
 from lens_rome.surface import AbstractSurface
 
 
@@ -33,8 +33,15 @@ class Sampling:
 
     def texts(self, surface: AbstractSurface, prompts: Sequence[str], prepend_bos: bool | None) -> dict[str, list[str]]:
         """The texts of each prompt, from streams of chance of its own."""
+        found = self.written(surface, prompts, prepend_bos)
+        return {prompt: [each.text for each in own] for prompt, own in found.items()}
+
+    def written(
+        self, surface: AbstractSurface, prompts: Sequence[str], prepend_bos: bool | None
+    ) -> dict[str, list[Written]]:
+        """The same with their tokens."""
         count = self.samples
-        told = continuations(
+        told = written(
             surface, [prompt for prompt in prompts for _ in range(count)], tokens=self.tokens, top_k=self.top_k,
             seed=self.seed, ids=[f"{prompt}\x1f{index}" for prompt in prompts for index in range(count)],
             prepend_bos=prepend_bos,

@@ -22,11 +22,11 @@ from lens_rome.studies.probes.asking import in_weights, phases, said
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Value
 from lens_rome.studies.probes.intervals import bootstrap, ratio
-from lens_rome.studies.probes.making import Edits, Moments, edits_of, settings_of
+from lens_rome.studies.probes.making import Edits, Moments, edits_of, ready, settings_of
 from lens_rome.studies.probes.mass import mean_mass
 from lens_rome.studies.probes.sampling import Sampling
 from lens_rome.studies.probes.strength_summary import UNCHANGED, Hits, summary_of, verdict
-from lens_rome.studies.probes.texts import mentions
+from lens_rome.studies.probes.texts import Written, mentions
 from lens_rome.surface import AbstractSurface, as_surface
 
 QUESTION = "Is the new object said as often as the old one was?"
@@ -101,24 +101,25 @@ def strength(
         samples: texts a prompt, from the same streams of chance before and after the edit.
         tokens: of each of them.
         top_k: of the sampling.
-        prepend_bos: None follows the model.
+        prepend_bos: None for the setting that the edits are made with; for the model's where they do not tell.
         seed: of texts and intervals.
 
     Raises:
         FactError: no cases, two of one name, or settings that give no text.
-        EditError: neither edits nor an editor, a case without an edit, an editor that refuses all, an edit of other
-            weights.
+        EditError: neither edits nor an editor, a case without an edit, edits that were made with different BOS settings
+            while `prepend_bos` is None, an editor that refuses all.  EditMismatchError: an edit of other weights.
     """
     sampling = Sampling(samples, tokens, top_k, seed)
     surface, named = as_surface(model), by_name(cases, StrengthCase)
+    bos = ready(surface, edits, list(named), prepend_bos)
     made, missing = edits_of(model, edits, {name: case.request for name, case in named.items()}, moments)
-    ask = _Ask(surface, sampling, prepend_bos, {})
+    ask = _Ask(surface, sampling, bos, {})
     rows: list[dict[str, Value]] = []
     hits: dict[str, Hits] = {}
     for name, edit in made.items():
         own, hits[name] = ask.case(named[name], edit)
         rows += own
-    settings = settings_of(surface, made, prepend_bos, seed, **sampling.settings)
+    settings = settings_of(surface, made, bos, seed, **sampling.settings)
     summary = summary_of(rows, hits, seed)
     return Finding("strength", QUESTION, _answer(hits, summary, seed), tuple(rows), summary, missing, settings)
 
@@ -127,8 +128,8 @@ def strength(
 class _Ask:
     surface: AbstractSurface
     sampling: Sampling
-    prepend_bos: bool | None
-    unedited: dict[str, list[str]]
+    prepend_bos: bool
+    unedited: dict[str, list[Written]]
     """Texts of the unedited model by prompt: cases of one subject share them."""
 
     def case(self, case: StrengthCase, edit: Edit) -> tuple[list[dict[str, Value]], Hits]:
@@ -139,7 +140,8 @@ class _Ask:
                 texts = self._shared(case.prompts) if each is None else self._texts(case.prompts)
                 for prompt in case.prompts:
                     counts = {
-                        role: [mentions(text, names) for text in texts[prompt]] for role, names in case.names.items()
+                        role: [mentions(text.text, names) for text in texts[prompt]]
+                        for role, names in case.names.items()
                     }
                     for role, own in counts.items():
                         hits.setdefault((role, phase), []).extend(count > 0 for count in own)
@@ -150,13 +152,13 @@ class _Ask:
         return rows, hits
 
     def _rows(
-        self, case: StrengthCase, prompt: str, texts: list[str], counts: dict[str, list[int]]
+        self, case: StrengthCase, prompt: str, texts: list[Written], counts: dict[str, list[int]]
     ) -> list[dict[str, Value]]:
         targets = {"new": case.request.target_new, "old": case.request.target_true}
         questions = [(prompt, target) for target in targets.values()]
         answers = said(self.surface, questions, prepend_bos=self.prepend_bos)
         tokens = [answer_tokens(self.surface, *question, self.prepend_bos)[0] for question in questions]
-        masses = mean_mass(self.surface, prompt, texts, tokens, self.prepend_bos)
+        masses = mean_mass(self.surface, texts, tokens)
         return [
             {
                 "target": targets[role], "role": role, "samples": len(texts),
@@ -166,12 +168,12 @@ class _Ask:
             for role, answer, mass in zip(targets, answers, masses, strict=True)
         ]  # fmt: skip
 
-    def _shared(self, prompts: Sequence[str]) -> dict[str, list[str]]:
+    def _shared(self, prompts: Sequence[str]) -> dict[str, list[Written]]:
         self.unedited.update(self._texts([prompt for prompt in prompts if prompt not in self.unedited]))
         return self.unedited
 
-    def _texts(self, prompts: Sequence[str]) -> dict[str, list[str]]:
-        return self.sampling.texts(self.surface, prompts, self.prepend_bos)
+    def _texts(self, prompts: Sequence[str]) -> dict[str, list[Written]]:
+        return self.sampling.written(self.surface, prompts, self.prepend_bos)
 
 
 def _answer(hits: dict[str, Hits], summary: Sequence[dict[str, Value]], seed: int) -> Answer:

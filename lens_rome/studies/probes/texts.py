@@ -1,17 +1,29 @@
 """What models write after prompts, and which names a text mentions."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from lens_rome.evaluation import generate
-from lens_rome.evaluation.generation import plain_text
+from lens_rome.evaluation.generation import generate_tokens, plain_text
+from lens_rome.studies.words import composed, whole_words
 from lens_rome.surface import AbstractSurface
 
 _ARTICLES = re.compile(r"(?:(?:the|a|an)\s+)?", re.IGNORECASE)
 
 
-def continuations(
+@dataclass(frozen=True)
+class Written:
+    """What a model wrote after a prompt."""
+
+    text: str
+    """Without the prompt."""
+    tokens: tuple[int, ...]
+    """Of the prompt (with BOS, where it has one) and of what was written."""
+    start: int
+    """How many of them are the prompt's."""
+
+
+def written(
     surface: AbstractSurface,
     prompts: Sequence[str],
     *,
@@ -20,8 +32,8 @@ def continuations(
     seed: int = 0,
     ids: Sequence[str] | None = None,
     prepend_bos: bool | None = None,
-) -> list[str]:
-    """What the model writes after each prompt: `tokens` tokens by `generate`, without the prompt.
+) -> list[Written]:
+    """What the model writes after each prompt: `tokens` tokens, as `generate` draws them.
 
     Under an edit in the weights the same streams of chance are drawn from. A text ends where the context does.
 
@@ -30,11 +42,14 @@ def continuations(
         ids: names of the streams, one a prompt; None for the prompts themselves.
     """
     bos = int(surface.prepends_bos(prepend_bos))
-    encoded = [surface.encode(prompt, prepend_bos).ids[bos:] for prompt in prompts]
-    shown = [plain_text(surface, row) for row in encoded]
+    starts = [surface.encode(prompt, prepend_bos).ids for prompt in prompts]
     names = [f"{prompt}\x1f0" for prompt in prompts] if ids is None else list(ids)
-    texts = generate(surface, prompts, tokens=tokens, top_k=top_k, seed=seed, ids=names, prepend_bos=prepend_bos)
-    return [text[len(start) :] for text, start in zip(texts, shown, strict=True)]
+    rows = generate_tokens(surface, prompts, tokens=tokens, top_k=top_k, seed=seed, ids=names, prepend_bos=prepend_bos)
+    found = []
+    for start, row in zip(starts, rows, strict=True):
+        shown = len(plain_text(surface, start[bos:]))
+        found.append(Written(plain_text(surface, row[bos:])[shown:], tuple(row), len(start)))
+    return found
 
 
 def greedy(
@@ -42,8 +57,8 @@ def greedy(
 ) -> dict[str, str]:
     """The most likely continuation of each prompt, by prompt."""
     asked = list(dict.fromkeys(prompts))
-    told = continuations(surface, asked, tokens=tokens, top_k=1, prepend_bos=prepend_bos)
-    return dict(zip(asked, told, strict=True))
+    told = written(surface, asked, tokens=tokens, top_k=1, prepend_bos=prepend_bos)
+    return {prompt: each.text for prompt, each in zip(asked, told, strict=True)}
 
 
 def tokens_for(surface: AbstractSurface, names: Sequence[str]) -> int:
@@ -57,13 +72,13 @@ def mentions(text: str, names: Sequence[str]) -> int:
     >>> mentions("ROME is not Romeo; in Rome, the Eternal City", ["Rome", "Eternal City"])
     3
     """
-    return len(_pattern(names).findall(_plain(text)))
+    return len(whole_words(names).findall(_plain(text)))
 
 
 def after_mention(text: str, names: Sequence[str]) -> str | None:
     """What stands after the first mention of one of the names; None where there is none."""
     plain = _plain(text)
-    found = _pattern(names).search(plain)
+    found = whole_words(names).search(plain)
     return None if found is None else plain[found.end() :]
 
 
@@ -76,14 +91,9 @@ def begins_with(text: str, names: Sequence[str]) -> bool:
     plain = _plain(text).lstrip()
     article = _ARTICLES.match(plain)
     starts = {0, article.end() if article else 0}
-    return any(_pattern(names).match(plain, start) for start in starts)
-
-
-def _pattern(names: Sequence[str]) -> re.Pattern[str]:
-    longest_first = sorted((_plain(name) for name in names), key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
+    return any(whole_words(names).match(plain, start) for start in starts)
 
 
 def _plain(text: str) -> str:
-    """As `generate` gives texts."""
-    return unicodedata.normalize("NFKD", text).replace("\n\n", " ")
+    """As `generate` gives texts, but with accents where they belong."""
+    return composed(text).replace("\n\n", " ")

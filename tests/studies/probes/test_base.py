@@ -1,4 +1,5 @@
 import math
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from lens_rome.editing import Edit
 from lens_rome.editing.delta import DenseDelta
 from lens_rome.errors import EditError, EditMismatchError, FactError, FileFormatError, SurfaceError
 from lens_rome.evaluation import generate
+from lens_rome.evaluation.generation import plain_text
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Answer, Finding, Missing
 from lens_rome.studies.probes.asking import before_and_after, rows_at_once, said
 from lens_rome.studies.probes.intervals import bootstrap, ratio, transfer, wilson
 from lens_rome.studies.probes.making import edits_of, made_by
 from lens_rome.studies.probes.tables import change, chosen, mean_of
-from lens_rome.studies.probes.texts import after_mention, begins_with, continuations, mentions
+from lens_rome.studies.probes.texts import after_mention, begins_with, mentions, written
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
 from tests.studies.probes.support import TINY, identity, leak, logprob
@@ -69,15 +71,17 @@ def test_an_edit_of_other_weights_is_refused(gpt2: Any) -> None:
 # -- texts -------------------------------------------------------------------------------------------------------------
 
 
-def test_continuations_are_the_texts_of_generate_without_their_prompts(gpt2: Any) -> None:
+def test_what_is_written_are_the_texts_of_generate_without_their_prompts(gpt2: Any) -> None:
     surface = as_surface(gpt2)
     prompts = [prompt for prompt, _ in QUESTIONS]
-    found = continuations(surface, prompts, tokens=4, seed=3)
-    for prompt, text in zip(prompts, found, strict=True):
+    found = written(surface, prompts, tokens=4, seed=3)
+    for prompt, each in zip(prompts, found, strict=True):
         length = len(surface.encode(prompt, False)) + 4
         (whole,) = generate(gpt2, [prompt], length=length, seed=3)
-        assert prompt + text == whole
-        assert text
+        assert prompt + each.text == whole
+        assert each.text
+        assert each.start == len(surface.encode(prompt)) == len(each.tokens) - 4
+        assert whole == plain_text(surface, each.tokens[int(surface.prepends_bos()) :])
 
 
 def test_mentions_are_of_whole_words_in_any_case_of_any_name() -> None:
@@ -86,6 +90,31 @@ def test_mentions_are_of_whole_words_in_any_case_of_any_name() -> None:
     assert mentions("a.b axb", ["a.b"]) == 1
     assert after_mention("In Paris. Rome is Rome", ["rome"]) == " is Rome"
     assert after_mention("Romeo", ["Rome"]) is None
+
+
+def test_an_accent_belongs_to_its_letter_however_it_is_written() -> None:
+    for form in ("NFC", "NFD"):
+        text, name = (unicodedata.normalize(form, word) for word in ("In San José, São Tomé", "José"))
+        assert mentions(text, ["Jose"]) == mentions(text, ["Sao"]) == 0
+        assert mentions(text, [name]) == mentions(text, ["José"]) == mentions(text, ["são tomé"]) == 1
+    assert mentions("ra\u0302x\u0302", ["x"]) == mentions("x\u0302", ["x"]) == 0, "a letter that has no composed form"
+    assert mentions("राम का घर", ["राम"]) == 1
+    assert mentions("रामा का घर", ["राम"]) == 0
+
+
+def test_names_in_scripts_without_spaces_are_found_beside_other_words() -> None:
+    assert mentions("北京是中国的首都", ["北京"]) == mentions("我在Rome和北京", ["北京"]) == 1
+    assert mentions("我在Rome和北京", ["Rome"]) == 1
+    assert (
+        mentions("東京タワーはパリにある", ["パリ"])
+        == mentions("파리는 도시", ["파리"])
+        == mentions("อยู่ในโรม", ["โรม"])
+        == 1
+    )
+    assert mentions("A北京B", ["北京"]) == 1
+    assert mentions("Пекин, Пекинский", ["пекин"]) == 1
+    assert after_mention("北京是中国", ["北京"]) == "是中国"
+    assert begins_with(" 北京是", ["北京"])
 
 
 def test_a_text_begins_with_a_name_after_an_article_or_not() -> None:
@@ -159,7 +188,10 @@ def test_one_edit_a_mapping_or_an_editor_give_each_case_its_edit(gpt2: Any) -> N
     requests = {"a": TINY, "b": TINY}
     assert edits_of(gpt2, edit, requests) == ({"a": edit, "b": edit}, ())
     assert edits_of(gpt2, {"a": edit, "b": edit, "c": edit}, requests) == ({"a": edit, "b": edit}, ())
-    assert made_by({"a": edit}) == {"editor": "identity", "editor_settings": None}
+    assert made_by({"a": edit}) == {
+        "editor": "identity", "editor_settings": None, "edits_differ": False, "edits_prepend_bos": None,
+        "changes": {"a": 0.0},
+    }  # fmt: skip
 
 
 def test_cases_that_an_editor_refuses_are_missing_with_its_reason(gpt2: Any) -> None:
@@ -207,9 +239,7 @@ def test_a_finding_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_a_finding_says_its_question_its_answer_and_what_is_missing() -> None:
-    assert str(FOUND) == (
-        "Does it?\n  ratio: nan (1 cases). Cannot be told.\n  1 without a result, the first is b: why"
-    )
+    assert str(FOUND) == ("Does it?\n  ratio: nan (1 case). Cannot be told.\n  1 without a result, the first is b: why")
 
 
 @pytest.mark.parametrize(

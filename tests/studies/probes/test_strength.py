@@ -12,7 +12,9 @@ from lens_rome.errors import FactError
 from lens_rome.evaluation import generate
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Finding, StrengthCase, strength
+from lens_rome.studies.probes.sampling import Sampling
 from lens_rome.studies.probes.strength_summary import summary_of, verdict
+from lens_rome.studies.probes.texts import Written
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
 from tests.studies.probes.support import (
@@ -144,14 +146,14 @@ def test_several_new_objects_share_the_texts_of_the_unedited_model(
     atlas: Any, rome: Callable[[EditRequest], Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cases = [CASE, replace(CASE, name="Italian", request=replace(BERGMAN, target_new="Italian"))]
-    calls: list[str] = []
+    module, calls = sys.modules[Sampling.__module__], []
 
-    def counted(_: Any, prompts: Any, **settings: Any) -> list[str]:
+    def counted(_: Any, prompts: Any, **settings: Any) -> list[Written]:
         assert settings["tokens"] == LENGTH
         calls.extend(prompts)
-        return [f" {index} Swedish" for index in range(len(prompts))]
+        return [Written(f" {index} Swedish", (1, 2, 3), 2) for index in range(len(prompts))]
 
-    monkeypatch.setattr("lens_rome.studies.probes.sampling.continuations", counted)
+    monkeypatch.setattr(module, "written", counted)
     found = strength(atlas, {"Portuguese": rome(BERGMAN), "Italian": identity(atlas)}, cases, **QUICK)
     assert len(calls) == 3 * SAMPLES
     assert found.answer.n == 2
