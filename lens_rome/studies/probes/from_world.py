@@ -32,8 +32,8 @@ def direction_cases(world: World, *, n: int = 20, seed: int = 0) -> tuple[Direct
 
 
 def strength_cases(world: World, *, n: int = 6, objects: int = 2, seed: int = 0) -> tuple[StrengthCase, ...]:
-    """`n` different subjects with `objects` different new objects each; the prompts are those of the world's texts about
-    them. Fewer than five subjects have no interval.
+    """`n` different subjects with `objects` different new objects each; the prompts are those of the world's texts
+    about them. The answer of fewer than five subjects has no interval.
 
     Raises:
         FactError: n or objects below 1, or more than the world has.
