@@ -175,7 +175,7 @@ PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
         Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction, _of_direction),
-        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 2, _WORLD, plot_strength, _of_strength),
+        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 6, _WORLD, plot_strength, _of_strength),
         Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
         Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
         Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops),

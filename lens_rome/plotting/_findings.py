@@ -37,6 +37,9 @@ def _check_found(given: Any) -> None:
 def checked_summary(function: str, frame: Any, words: tuple[str, ...]) -> Frame:
     """A summary with these columns of words beside `measure`, `mean`, `low` and `high`."""
     key = ("measure", *words)
+    # An interval without an end, such as that of a ratio over what may be nothing, cannot be drawn.
+    open_ends = {end: frame[end].replace([np.inf, -np.inf], np.nan) for end in ("low", "high") if end in frame}
+    frame = frame.assign(**open_ends)
     return check_frame(frame, Needs(function, key, ("mean", "low", "high"), key, "mean", ()))
 
 

@@ -66,9 +66,10 @@ def _notes(frame: Any) -> list[str]:
         way: lines_of(frame, measure="says", phase="after", direction=way, object=which)["mean"].item()
         for way, which in (("forward", "new"), ("reverse", "old"))
     }
-    n = int(lines_of(frame, measure="change")["n"].max())
+    changes = lines_of(frame, measure="change")
+    n, known = int(changes["n"].max()), bool(changes["low"].notna().any())
     return [
         f"Edited models say the new object forward in {said['forward']:.0%}, and still the subject for the old object "
         f"in {said['reverse']:.0%} of prompts.",
-        f"Mean over {n} cases" + (" with its 95% interval." if n > 1 else "."),
+        f"Mean over {n} cases" + (" with its 95% interval." if known else "."),
     ]

@@ -8,6 +8,7 @@ Reference: the limitations of ROME as reported on LessWrong, "bleed".
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 
 from lens_rome._typing import Model
@@ -17,7 +18,7 @@ from lens_rome.facts import EditRequest
 from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
-from lens_rome.studies.probes.intervals import bootstrap, wilson
+from lens_rome.studies.probes.intervals import bootstrap, share
 from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, ready, settings_of
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line, mean_of
 from lens_rome.studies.probes.texts import begins_with, greedy, mentions, tokens_for
@@ -165,8 +166,10 @@ def _summary(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Value]]:
     """Lines of `measure`, `role`, `distractor`, `phase`, mean with its interval, and number.
 
     - `logprob`: of the target, in nats, and its `change`; mean over cases.
-    - `bleed`: over cases; `bleed of prompts`: over single questions with a distractor.
-    - `most likely`: share of prompts whose most likely next token begins the target, with Wilson's interval.
+    - `bleed`: mean over cases; `bleed of prompts`: over single questions with a distractor.
+    - `most likely`: share of prompts whose most likely next token begins the target.
+
+    Intervals are over cases, whose prompts are drawn together; those of shares where a case is one yes or no by Wilson.
     """
     cases = list(by_case(rows).values())
     for role in ("new", "known") if cases else ():
@@ -176,15 +179,17 @@ def _summary(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Value]]:
                 own = [chosen(each, role=role, distractor=place, phase=phase) for each in cases]
                 means = [mean_of(each, "logprob") for each in own]
                 yield line(bootstrap(means, seed=seed), len(means), measure="logprob", phase=phase, **words)
-                first = [row["rank"] == 1 for each in own for row in each]
-                yield line(wilson(sum(first), len(first)), len(first), measure="most likely", phase=phase, **words)
+                every = [row for each in own for row in each]
+                found = share([row["rank"] == 1 for row in every], [str(row["case"]) for row in every], seed=seed)
+                yield line(found, len(every), measure="most likely", phase=phase, **words)
             moved = [change(each, role=role, distractor=place) for each in cases]
             yield line(bootstrap(moved, seed=seed), len(moved), measure="change", phase="change", **words)
         words = {"role": role, "distractor": "", "phase": "change"}
-        values = [fmean(bleeds(each, role)) for each in cases]
-        yield line(bootstrap(values, seed=seed), len(values), measure="bleed", **words)
-        single = bleeds(rows, role)
-        yield line(bootstrap(single, seed=seed), len(single), measure="bleed of prompts", **words)
+        single = [bleeds(each, role) for each in cases]
+        yield line(bootstrap(list(map(fmean, single)), seed=seed), len(cases), measure="bleed", **words)
+        every, of_cases = [*chain(*single)], [place for place, own in enumerate(single) for _ in own]
+        found = bootstrap(every, seed=seed, units=of_cases)
+        yield line(found, len(every), measure="bleed of prompts", **words)
 
 
 def _answer(rows: Sequence[Row], seed: int) -> Answer:

@@ -12,7 +12,8 @@ from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.studies.probes.asking import said
 from lens_rome.studies.probes.checks import by_name, check_case
-from lens_rome.studies.probes.concept_numbers import answer_of, related_changes, summary_of
+from lens_rome.studies.probes.concept_numbers import related_changes
+from lens_rome.studies.probes.concept_summary import answer_of, summary_of
 from lens_rome.studies.probes.finding import Finding, Missing, Value
 from lens_rome.studies.probes.making import Edits, Moments, bos_of, edits_of, made_by
 from lens_rome.surface import AbstractSurface, as_surface, check_layer
@@ -37,6 +38,8 @@ class RelatedSubject:
     """Wordings of the test, `{}` for the subject; empty for that of the request. As many for each of a group."""
     group: str = ""
     """Only subjects of one group are asked for under each other's edits."""
+    thing: str = ""
+    """What it is a name of, where several subjects are names of one thing: intervals are over things then."""
 
     def __post_init__(self) -> None:
         check_case(self.name, self.request)
@@ -71,11 +74,14 @@ def concept(
     With A the change of the old object's log-probability, B that of the new one's and C = log p(new) - log p(old) after
     the edit, all in nats, rows edited and columns tested: the answer is the leak ratio, the mean of B - A over subjects
     that were not edited, over that of the edited ones. 0: the edit is of the name; 1: of all that is related to it. Its
-    interval is a bootstrap over the edited subjects.
+    interval is a bootstrap over the edited subjects (over things, where some are names of one thing), that of numbers
+    of pairs one over the subjects; there is none for fewer than five of them.
 
-    `rows` have beside the common columns `tested`, `group`, `template` (index of the test), `role` (`"true"` or
-    `"new"`), `logprob` (joint, nats), `rank` (of the target's first token), `top` and `key_cosine` (of the keys of
-    the edited and the tested subject at `layer`, unedited model). `related_changes` makes the matrices of them.
+    `rows` have beside the common columns `tested`, `group`, `thing` (of the tested), `template` (index of the test),
+    `role` (`"true"` or `"new"`), `logprob` (joint, nats), `rank` (of the target's first token), `top`, `key_cosine` (of
+    the keys of the edited and the tested subject at `layer`, unedited model) and `same_token` (whether both names end
+    in one token, the one at which ROME writes, so that the tested subject is moved with the edited one whatever it is).
+    `related_changes` makes the matrices of them.
 
     Args:
         edits: an editor, or an edit for each case by its name.
@@ -175,6 +181,7 @@ def _group_rows(
     asked = list(_questions(group))
     questions = [(prompt, target) for _, _, prompt, _, target in asked]
     before = said(surface, questions, prepend_bos=bos)
+    ends = [surface.encode(f" {case.request.subject}", False).ids[-1] for case in group]
     for index, case in enumerate(group):
         if case.name not in edits:
             continue
@@ -186,6 +193,7 @@ def _group_rows(
                     "case": case.name,
                     "tested": group[tested].name,
                     "group": case.group,
+                    "thing": group[tested].thing or group[tested].name,
                     "prompt": prompt,
                     "template": template,
                     "phase": phase,
@@ -193,6 +201,7 @@ def _group_rows(
                     "role": role,
                     **one.columns,
                     "key_cosine": cosine,
+                    "same_token": ends[index] == ends[tested],
                 }
 
 

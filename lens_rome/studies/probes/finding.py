@@ -25,7 +25,7 @@ class Answer:
     value: float
     """NaN where it cannot be told."""
     low: float
-    """Lower end of its 95% interval over cases; NaN for one case."""
+    """Lower end of its 95% interval over cases; NaN where there are too few."""
     high: float
     n: int
     """Cases that it is of."""

@@ -31,8 +31,9 @@ def direction_cases(world: World, *, n: int = 20, seed: int = 0) -> tuple[Direct
     return _cases(facts, n, seed, lambda fact: _direction_case(world, fact))
 
 
-def strength_cases(world: World, *, n: int = 4, objects: int = 3, seed: int = 0) -> tuple[StrengthCase, ...]:
-    """`n` subjects with `objects` different new objects each; the prompts are those of the world's texts about them.
+def strength_cases(world: World, *, n: int = 6, objects: int = 2, seed: int = 0) -> tuple[StrengthCase, ...]:
+    """`n` different subjects with `objects` different new objects each; the prompts are those of the world's texts
+    about them. The answer of fewer than five subjects has no interval.
 
     Raises:
         FactError: n or objects below 1, or more than the world has.
@@ -40,8 +41,12 @@ def strength_cases(world: World, *, n: int = 4, objects: int = 3, seed: int = 0)
     if objects < 1:
         raise FactError(f"objects must be 1 or more, got {objects}.")
 
+    seen: set[str] = set()
+
     def several(fact: Fact) -> tuple[StrengthCase, ...]:
-        return _strength_cases(world, fact, objects)
+        cases = () if fact.subject in seen else _strength_cases(world, fact, objects)
+        seen.update(case.request.subject for case in cases)
+        return cases
 
     told = _told_relations(world)
     facts = [fact for fact in world.facts if fact.relation in told]

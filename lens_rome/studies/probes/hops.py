@@ -17,7 +17,7 @@ from lens_rome.facts import EditRequest
 from lens_rome.studies.probes.asking import PHASES, before_and_after
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
-from lens_rome.studies.probes.intervals import bootstrap, transfer, wilson
+from lens_rome.studies.probes.intervals import bootstrap, share, transfer
 from lens_rome.studies.probes.making import Edits, Moments, edits_that_count, ready, settings_of
 from lens_rome.studies.probes.tables import Row, by_case, change, chosen, line
 from lens_rome.studies.probes.texts import begins_with, greedy, tokens_for
@@ -155,8 +155,10 @@ def _summary(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Value]]:
     """Lines of `measure`, `way`, `phase`, mean with its interval, and number.
 
     - `change`: of log p(new) - log p(old), in nats; over cases.
-    - `flipped`: share of prompts after which the new object is the likelier one, with Wilson's interval.
+    - `flipped`: share of prompts after which the new object is the likelier one.
     - `says new`, `says old`: share of prompts whose most likely next token begins the object.
+
+    Intervals are over cases, whose prompts are drawn together; those of shares where a case is one yes or no by Wilson.
     """
     cases = list(by_case(rows).values())
     for way in _WAYS if cases else ():
@@ -165,11 +167,11 @@ def _summary(rows: Sequence[Row], seed: int) -> Iterator[dict[str, Value]]:
         for phase in PHASES:
             words = {"way": way, "phase": phase}
             own = {role: chosen(rows, way=way, phase=phase, role=role) for role in ("new", "old")}
-            count = len(own["new"])
-            yield line(wilson(sum(bool(r["flipped"]) for r in own["new"]), count), count, measure="flipped", **words)
-            for role, told in own.items():
-                first = sum(row["rank"] == 1 for row in told)
-                yield line(wilson(first, count), count, measure=f"says {role}", **words)
+            flags = {"flipped": [bool(row["flipped"]) for row in own["new"]]}
+            flags |= {f"says {role}": [row["rank"] == 1 for row in told] for role, told in own.items()}
+            of_cases = [str(row["case"]) for row in own["new"]]
+            for measure, each in flags.items():
+                yield line(share(each, of_cases, seed=seed), len(each), measure=measure, **words)
 
 
 def _answer(rows: Sequence[Row], seed: int) -> Answer:

@@ -1,19 +1,18 @@
 """P6: at which layer, and at which token of the prompt, does an edit generalise?"""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from lens_rome._typing import Model
 from lens_rome.editing.rows import LOOKUPS
 from lens_rome.errors import EditError
-from lens_rome.evaluation import METRICS as METRICS_OF
-from lens_rome.evaluation import EvalReport, TextSettings, compare, evaluate
+from lens_rome.evaluation import EvalReport, TextSettings, evaluate
 from lens_rome.evaluation.texts import ReferenceTexts
 from lens_rome.facts import EvalRecord
 from lens_rome.moments import SecondMoments
-from lens_rome.studies.probes.finding import Answer, Finding, Missing, Value
+from lens_rome.studies.probes.finding import Finding, Missing, Value
+from lens_rome.studies.probes.layers_answer import Key, answer_of
 from lens_rome.studies.probes.making import Editor, Moments, changes_of
 from lens_rome.surface import as_surface, check_layer
 
@@ -72,10 +71,11 @@ def layers(
 ) -> Finding:
     """Edit every record at every layer and token choice, and score it as `evaluate` does.
 
-    The answer is by how much the best layer and token are better than the last layer at the same token, by `by`, with
-    the interval of the paired difference over records; the best one is chosen on the same records. A record that the
-    editor refuses (in the last block nothing but the last token can change the answer) is scored as the unedited model
-    there, so that all means are over the same records, and stands in `missing`.
+    The answer is by how much the best layer and token are better than the last layer at the same token at which every
+    record was edited, by `by`, with the interval of the paired difference over records; the best one is chosen on the
+    same records. A record that the editor refuses (in the last block nothing but the last token can change the answer)
+    is scored as the unedited model there, so that all means are over the same records, and stands in `missing`; a layer
+    and token at which all are refused is not compared, and the reading names it.
 
     `rows` have beside the common columns `layer`, `token`, `group` (of the prompt), `nll_new`, `nll_true` (mean over
     the target's tokens, nats) and `success`; those of the unedited model, scored once, have phase `"before"`, layer
@@ -127,7 +127,7 @@ def layers(
         "seed": seed,
         "prepend_bos": plain.settings["prepend_bos"],
     }
-    answer = _answer(reports, by, seed)
+    answer = answer_of(reports, by, seed)
     return Finding("layers", QUESTION, answer, tuple(rows), tuple(summary), tuple(missing), settings)
 
 
@@ -176,9 +176,6 @@ def _editor_at(editor: Any, tokens: Sequence[str] | None) -> tuple[EditorAt, tup
     return at, chosen
 
 
-Key = tuple[int, str]
-
-
 def _sweep(
     plan: _Plan, at: EditorAt, places: Sequence[Key], bos: bool | None
 ) -> tuple[dict[Key, EvalReport], list[Missing]]:
@@ -219,28 +216,3 @@ def _means(report: EvalReport, names: Sequence[str], key: Key | None, seed: int)
         low, high = score.interval
         where: dict[str, Value] = {"layer": key and key[0], "token": key[1] if key else UNEDITED}
         yield {**where, "measure": name, "mean": score.mean, "low": low, "high": high, "n": score.n}
-
-
-def _answer(reports: Mapping[Key, EvalReport], by: str, seed: int) -> Answer:
-    """The best layer and token against the last layer of that token."""
-    scores = {key: report.score(by, seed=seed) for key, report in reports.items()}
-    known = {key: score for key, score in scores.items() if score.n and not math.isnan(score.mean)}
-    told = f"{by} at the best layer minus {by} at the last"
-    if not known:
-        return Answer(told, math.nan, math.nan, math.nan, 0, f"No record has what {by} needs.")
-    sign = -1 if METRICS_OF[by].lower_is_better else 1
-    layer, token = max(known, key=lambda key: sign * known[key].mean)
-    best = known[layer, token]
-    last = max(place for place, name in known if name == token)
-    reading = f"Edits do best at layer {layer}, at the token `{token}`: {by} {best.mean:.3f}"
-    if last == layer:
-        alone = sum(name == token for _, name in known) == 1
-        why = "the only layer asked" if alone else "the last layer asked: no earlier one does better"
-        return Answer(told, math.nan if alone else 0.0, math.nan, math.nan, best.n, f"{reading}, {why}.")
-    found = compare(reports[layer, token], reports[last, token], seed=seed).differences[by].difference
-    reading += f", against {known[last, token].mean:.3f} at layer {last}"
-    others = [(sign * score.mean, name) for (_, name), score in known.items() if name != token]
-    if others:
-        second, name = max(others)
-        reading += f" and {sign * second:.3f} at the best layer of the next best token, `{name}`"
-    return Answer(told, found.mean, *found.interval, found.n, f"{reading}. The best was chosen on these records.")

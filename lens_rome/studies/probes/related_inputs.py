@@ -1,10 +1,13 @@
 """Related subjects to edit one by one: those of the atlas, and their other names."""
 
+from collections.abc import Iterator
+
 from lens_rome.atlas import World
-from lens_rome.atlas.source import with_article
+from lens_rome.atlas.source import Subject, with_article
 from lens_rome.errors import FactError
 from lens_rome.facts import Fact
 from lens_rome.studies.probes.concept import RelatedSubject
+from lens_rome.studies.probes.texts import mentions
 
 RELATION, OBJECT, NEW = "foods.ingredient", "cow's milk", "grapes"
 """The atlas's cheeses, in the place of the post's (milk to poop)."""
@@ -29,19 +32,30 @@ def atlas_related(
 
 
 def atlas_aliases(world: World, n: int = 8, tests: int = TESTS) -> tuple[RelatedSubject, ...]:
-    """`n` subjects of the atlas, each grouped with another name of its own: the same thing in other tokens.
+    """`n` subjects of the atlas, each grouped with another name of its own: the same thing in other words.
 
-    Only subjects whose names take no article, for that of the alias is not known.
+    ROME writes at the name's last token, so names are left out that end in the same word ("Denmark", "Kingdom of
+    Denmark") or stand one inside the other: they would be moved because they are spelled alike. (Different words can
+    still end in the same token; the column `same_token` of the finding tells.) Only subjects whose names take no
+    article, for that of the alias is not known. There are fewer than `n` where the world has no more: 70.
     """
     found: list[RelatedSubject] = []
-    chosen = [subject for subject in world.subjects.values() if subject.aliases and not subject.article][:n]
-    for subject in chosen:
+    pairs = ((subject, next(_other_names(subject), "")) for subject in world.subjects.values() if not subject.article)
+    for subject, alias in [pair for pair in pairs if pair[1]][:n]:
         fact = next(fact for fact in world.facts if fact.subject == subject.name)
-        new, alias = world.other_answer(fact), subject.aliases[0]
+        new = world.other_answer(fact)
         for name in (subject.name, alias):
             case = _case(world, subject.name, name, fact.relation, new, tests)
-            found.append(RelatedSubject(name, case.request, case.templates, subject.name))
+            found.append(RelatedSubject(name, case.request, case.templates, subject.name, subject.name))
     return tuple(found)
+
+
+def _other_names(subject: Subject) -> Iterator[str]:
+    """The subject's aliases that are in other tokens."""
+    for alias in subject.aliases:
+        inside = mentions(alias, [subject.name]) or mentions(subject.name, [alias])
+        if not inside and alias.split()[-1].lower() != subject.name.split()[-1].lower():
+            yield alias
 
 
 def _case(world: World, subject: str, name: str, relation: str, new: str, tests: int) -> RelatedSubject:

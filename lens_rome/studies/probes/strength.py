@@ -10,7 +10,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -21,11 +20,11 @@ from lens_rome.facts import EditRequest, answer_tokens
 from lens_rome.studies.probes.asking import in_weights, phases, said
 from lens_rome.studies.probes.checks import by_name, check_case, check_texts, check_without
 from lens_rome.studies.probes.finding import Answer, Finding, Value
-from lens_rome.studies.probes.intervals import bootstrap, ratio
+from lens_rome.studies.probes.intervals import bootstrap
 from lens_rome.studies.probes.making import Edits, Moments, edits_of, ready, settings_of
 from lens_rome.studies.probes.mass import mean_mass
 from lens_rome.studies.probes.sampling import Sampling
-from lens_rome.studies.probes.strength_summary import UNCHANGED, Hits, summary_of, verdict
+from lens_rome.studies.probes.strength_summary import UNCHANGED, Hits, push_of, summary_of, verdict
 from lens_rome.studies.probes.texts import Written, mentions
 from lens_rome.surface import AbstractSurface, as_surface
 
@@ -84,10 +83,12 @@ def strength(
     """How often texts about the subject mention the new object after the edit, beside the old one before it.
 
     The answer is the push ratio: share of texts with a mention of the new object after the edit over the share with a
-    mention of the old object before it, both as means over cases. Its verdict is "over" or "under" where the 95%
-    interval of the difference of both shares lies above or below 0, else "matched"; "cannot be told" where the old
-    object was never mentioned. An edit that changes nothing here would be "under", which is not what it is: the verdict
-    is "unchanged" where no text gains or loses a mention and no object moves by 0.05 nats after any prompt.
+    mention of the old object before it, both as means over cases. Its interval is over subjects: cases of one subject
+    share prompts and the texts before the edit. Its verdict is "over" or "under" where the 95% interval of the
+    difference of both shares lies above or below 0, else "matched"; "cannot be told" where the old object was never
+    mentioned. Fewer than five subjects have no interval, and a verdict only where all cases have the same. An edit that
+    changes nothing here would be "under", which is not what it is: the verdict is "unchanged" where no text gains or
+    loses a mention and no object moves by 0.05 nats after any prompt.
 
     Rows: one a prompt, phase and target, with `role` ("new", "old"), `samples`, `mentioned` (texts with a mention in
     what the model wrote), `mentions` (mean of a text), `logprob` (nats, joint, right after the prompt), `rank`, `top`,
@@ -121,7 +122,9 @@ def strength(
         rows += own
     settings = settings_of(surface, made, bos, seed, **sampling.settings)
     summary = summary_of(rows, hits, seed)
-    return Finding("strength", QUESTION, _answer(hits, summary, seed), tuple(rows), summary, missing, settings)
+    subjects = [named[name].request.subject for name in hits]
+    answer = _answer(hits, subjects, summary, seed)
+    return Finding("strength", QUESTION, answer, tuple(rows), summary, missing, settings)
 
 
 @dataclass(frozen=True)
@@ -176,18 +179,26 @@ class _Ask:
         return self.sampling.written(self.surface, prompts, self.prepend_bos)
 
 
-def _answer(hits: dict[str, Hits], summary: Sequence[dict[str, Value]], seed: int) -> Answer:
+def _answer(hits: dict[str, Hits], subjects: Sequence[str], summary: Sequence[dict[str, Value]], seed: int) -> Answer:
     shares = np.array([[np.mean(own["new", "after"]), np.mean(own["old", "before"])] for own in hits.values()])
-    value, low, high = bootstrap(shares, ratio, seed=seed)
+    value, low, high = push_of(shares, seed, subjects)
     new, old = shares.mean(0)
     told = f"{new:.0%} of the texts mention the new object after the edit, {old:.0%} the old one before it"
     if math.isnan(value):
         reading = f"Cannot be told, for the unedited model never mentions the old object: {told}."
     else:
-        verdicts: list[Any] = [row["verdict"] for row in summary if row["measure"] == "push ratio"]
-        # Of one case the interval is over its texts.
-        alike = len(set(verdicts)) == 1 and (len(hits) == 1 or verdicts[0] == UNCHANGED)
-        said_so = verdicts[0] if alike else verdict(value, bootstrap(shares[:, 0] - shares[:, 1], seed=seed))
+        verdicts = [str(row["verdict"]) for row in summary if row["measure"] == "push ratio"]
+        difference = bootstrap(shares[:, 0] - shares[:, 1], seed=seed, units=subjects)
         each = ", ".join(f"{verdicts.count(v)} {v}" for v in dict.fromkeys(verdicts))
-        reading = f"Verdict: {said_so} (by case: {each}). {told}."
+        told_so = _together(verdicts, verdict(value, difference), math.isnan(difference[1]), len(set(subjects)))
+        reading = f"{told_so} (by case: {each}). {told}."
     return Answer("push ratio", value, low, high, len(hits), reading)
+
+
+def _together(verdicts: Sequence[str], pooled: str, few: bool, subjects: int) -> str:
+    """The verdict of all cases; `pooled` is that of their interval over subjects."""
+    if len(set(verdicts)) == 1 and (few or verdicts[0] == UNCHANGED):
+        return f"Verdict: {verdicts[0]}"
+    if few:
+        return f"No verdict on all cases together, for they are of {subjects} subject{'s' * (subjects > 1)}"
+    return f"Verdict: {pooled}"

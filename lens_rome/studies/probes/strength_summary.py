@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from lens_rome.studies.probes.asking import PHASES
 from lens_rome.studies.probes.finding import Value
@@ -24,9 +25,19 @@ def verdict(push: float, difference: tuple[float, float, float]) -> str:
     ('over', 'matched', 'under')
     """
     _, low, high = difference
-    if any(map(math.isnan, (push, low, high))):
+    if not math.isfinite(push) or math.isnan(low) or math.isnan(high):
         return UNTOLD
     return "over" if low > 0 else "under" if high < 0 else "matched"
+
+
+def push_of(
+    shares: Float[np.ndarray, "case two"], seed: int, units: Sequence[str] | None = None
+) -> tuple[float, float, float]:
+    """The push ratio of the new object's share after and the old one's before, with its interval; all NaN where the old
+    object is never mentioned, for nothing can be said to be as often as that.
+    """
+    push = bootstrap(shares, ratio, seed=seed, units=units)
+    return push if math.isfinite(push[0]) else (math.nan, math.nan, math.nan)
 
 
 def changes_nothing(rows: Sequence[Row], hits: Hits) -> bool:
@@ -39,7 +50,7 @@ def changes_nothing(rows: Sequence[Row], hits: Hits) -> bool:
 def summary_of(rows: Sequence[Row], hits: Mapping[str, Hits], seed: int) -> tuple[dict[str, Value], ...]:
     """Lines of `case`, `measure`, `role`, `phase`, mean with its interval, number, and `verdict`.
 
-    - `mentioned`: share of texts with a mention, with Wilson's interval over texts.
+    - `mentioned`: share of texts with a mention, with Wilson's interval over the texts of these prompts.
     - `push ratio`: of the case, its interval over texts (both phases drawn together), with the verdict: "unchanged",
       "over", "matched", "under" or "cannot be told".
     - `push difference`: of the same two shares, from which the verdict is read off.
@@ -59,10 +70,10 @@ def _of_case(case: str, rows: Sequence[Row], hits: Hits, seed: int) -> Iterator[
             yield line(bootstrap(masses, seed=seed), len(masses), measure="mass", **words)
     words = {"case": case, "role": "", "phase": ""}
     pairs = np.array([hits["new", "after"], hits["old", "before"]], dtype=float).T
-    push = bootstrap(pairs, ratio, seed=seed)
+    push = push_of(pairs, seed)
     difference = bootstrap(pairs[:, 0] - pairs[:, 1], seed=seed)
     told = verdict(push[0], difference)
-    told = UNCHANGED if told != UNTOLD and changes_nothing(rows, hits) else told
+    told = UNCHANGED if math.isfinite(push[0]) and changes_nothing(rows, hits) else told
     yield line(push, len(pairs), measure="push ratio", verdict=told, **words)
     yield line(difference, len(pairs), measure="push difference", verdict="", **words)
     after, before = chosen(rows, role="new", phase="after"), chosen(rows, role="old", phase="before")

@@ -3,7 +3,6 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
@@ -15,7 +14,6 @@ from lens_rome.evaluation.generation import plain_text
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Answer, Finding, Missing
 from lens_rome.studies.probes.asking import before_and_after, rows_at_once, said
-from lens_rome.studies.probes.intervals import bootstrap, ratio, transfer, wilson
 from lens_rome.studies.probes.making import edits_of, made_by
 from lens_rome.studies.probes.tables import change, chosen, mean_of
 from lens_rome.studies.probes.texts import after_mention, begins_with, mentions, written
@@ -125,37 +123,7 @@ def test_a_text_begins_with_a_name_after_an_article_or_not() -> None:
     assert not begins_with("", ["Rome"])
 
 
-# -- intervals and tables ----------------------------------------------------------------------------------------------
-
-
-def test_a_bootstrap_is_that_of_its_definition_and_seeded() -> None:
-    values = np.random.default_rng(1).normal(size=9)
-    generator = np.random.default_rng(4)
-    means = [values[generator.integers(9, size=9)].mean() for _ in range(2000)]
-    assert bootstrap(values, seed=4) == pytest.approx((values.mean(), *np.percentile(means, [2.5, 97.5])))
-    assert bootstrap(values, seed=4) != bootstrap(values, seed=5)
-
-
-def test_a_bootstrap_of_few_cases_has_no_ends() -> None:
-    assert np.isnan(bootstrap([])).all()
-    mean, low, high = bootstrap([3.0])
-    assert (mean, math.isnan(low), math.isnan(high)) == (3.0, True, True)
-    assert np.isnan(bootstrap(np.zeros((3, 2)), ratio)).all()
-
-
-def test_no_share_is_taken_of_a_change_that_is_too_small() -> None:
-    assert transfer(np.array([[1.0, 3.0], [0.0, 1.0]])) == 0.25
-    assert transfer(np.array([[1.0, -4.0]])) == -0.25
-    assert math.isnan(transfer(np.array([[1.0, 0.04], [1.0, -0.04]])))
-    assert math.isnan(transfer(np.array([[1.0, -0.04]])))
-
-
-def test_the_interval_of_wilson_is_the_published_one_and_stays_within_0_and_1() -> None:
-    share, low, high = wilson(8, 10)
-    assert (share, low, high) == pytest.approx((0.8, 0.4902, 0.9433), abs=5e-4)
-    assert wilson(0, 3)[1] == 0.0
-    assert wilson(3, 3)[2] == 1.0
-    assert np.isnan(wilson(0, 0)).all()
+# -- tables ----------------------------------------------------------------------------------------------
 
 
 def test_a_change_is_the_mean_after_minus_the_mean_before() -> None:

@@ -1,6 +1,8 @@
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -9,8 +11,10 @@ from lens_rome.editing import Edit
 from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import BleedCase, Finding, bleed
+from lens_rome.studies.probes.bleed import _summary
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
+from tests.oracles import probes as oracle
 from tests.studies.probes.support import (
     BECKHAM,
     assert_rows_are_as_defined,
@@ -71,6 +75,24 @@ def test_an_edit_that_leaks_everywhere_changes_both_and_tells_the_most_likely_wo
     assert shares == {("with", "before"): 0, ("with", "after"): 1, ("without", "before"): 0, ("without", "after"): 1}
     assert measured(found, measure="change", role="new", distractor="without") > 1
     assert "most likely word after 0 of 4 such prompts before the edit and 4 of 4 after it" in found.answer.reading
+
+
+def test_numbers_of_prompts_have_intervals_over_cases() -> None:
+    moved = {"a": [1.0, 2.0, 0.5], "b": [0.1], "c": [3.0, 2.5], "d": [0.0, 0.3], "e": [1.5]}
+    rows = [
+        {"case": case, "question": f"q{index}", "distractor": place, "prompt": f"{place} q{index}", "phase": phase}
+        | {"role": role, "logprob": value * (place == "with") * (phase == "after"), "rank": 1 + (value < 1)}
+        for case, values in moved.items()
+        for index, value in enumerate(values)
+        for place, phase, role in itertools.product(("with", "without"), ("before", "after"), ("new", "known"))
+    ]
+    lines: Any = [line for line in _summary(rows, 3) if line["role"] == "new"]
+    every, of_cases = zip(*((value, case) for case, values in moved.items() for value in values), strict=True)
+    for measure, values in (("bleed of prompts", list(every)), ("most likely", [float(v >= 1) for v in every])):
+        line = next(x for x in lines if x["measure"] == measure)
+        ends = oracle.bootstrap_by_loop(values, of_cases, fmean, 3)
+        assert (line["mean"], line["low"], line["high"]) == pytest.approx((fmean(values), *ends))
+        assert line["n"] == 9
 
 
 def test_an_identity_edit_does_not_bleed(atlas: Any) -> None:

@@ -22,7 +22,6 @@ from lens_rome.studies.probes import (
     post_words,
     related_changes,
 )
-from lens_rome.studies.probes.concept_numbers import answer_of, summary_of
 from lens_rome.surface import Site, as_surface
 from tests.editing.support import DISABLING, LAYER, NO_PROBE, quick_rome, random_moment
 from tests.helpers import Case, assert_untouched
@@ -89,7 +88,7 @@ def test_edits_outside_the_blocks_have_changes_but_no_keys(model: Any) -> None:
     assert found.settings["layer"] is None
     assert numbers(found, "off-diagonal")["mean"] != 0
     line = numbers(found, "correlation with key cosine")
-    assert math.isnan(line["mean"]) and line["n"] == 6
+    assert math.isnan(line["mean"]) and (line["n"], line["over"]) == (3, "subjects")
 
 
 def test_an_edit_of_one_key_alone_leaves_the_others(model: Any) -> None:
@@ -158,34 +157,8 @@ def test_a_finding_comes_back_from_its_file_and_groups_stay_apart(model: Any, tm
     np.testing.assert_array_equal(changes.shift, loaded.shift)
     asked = ~np.isnan(changes.shift[:, :, 0])
     np.testing.assert_array_equal(asked, np.kron(np.eye(2), np.ones((2, 2))).astype(bool))
-    assert again.answer == found.answer and len(found.rows) == 8 * 2 * 2 * 2
+    assert repr(again.answer) == repr(found.answer) and len(found.rows) == 8 * 2 * 2 * 2
     assert {"case", "prompt", "phase", "target"} <= found.rows[0].keys()
-
-
-def made_up(shift: np.ndarray, cosine: np.ndarray) -> list[dict[str, Any]]:
-    """Rows in which the old object falls by `shift`, from 0, and the new one stays at -5."""
-    rows = []
-    for i, j in np.ndindex(*shift.shape):
-        for phase, role in itertools.product(("before", "after"), ("true", "new")):
-            told = {"true": -shift[i, j] if phase == "after" else 0.0, "new": -5.0}[role]
-            row = {"case": f"s{i}", "tested": f"s{j}", "template": 0, "phase": phase, "role": role}
-            rows.append({**row, "logprob": told, "key_cosine": cosine[i, j]})
-    return rows
-
-
-def test_numbers_are_read_off_the_matrices_by_their_definitions() -> None:
-    shift = np.array([[10.0, 2.0, 4.0], [1.0, 8.0, 1.0], [6.0, 0.0, 6.0]])
-    cosine = np.array([[1.0, 0.2, 0.4], [0.1, 1.0, 0.1], [0.6, 0.0, 1.0]])
-    changes = related_changes(made_up(shift, cosine))
-    answer = answer_of(changes, seed=0)
-    assert answer.value == pytest.approx((3 + 1 + 3) / (10 + 8 + 6)) and answer.low <= answer.value <= answer.high
-    told: Any = {(r["measure"], r["of"]): r for r in summary_of(changes, seed=0)}
-    assert told["asymmetry", "true"]["mean"] == pytest.approx((1 + 2 + 1) / 3)
-    assert told["correlation with key cosine", "shift"]["mean"] == pytest.approx(1.0)
-    assert told["flipped, diagonal", "margin"]["mean"] == 1.0
-    assert told["flipped, off-diagonal", "margin"]["mean"] == pytest.approx(1 / 6)
-    assert told["flipped before, off-diagonal", "margin"]["mean"] == 0.0
-    np.testing.assert_array_equal(changes.flips[2], [1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize(

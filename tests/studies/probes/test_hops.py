@@ -1,6 +1,8 @@
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -9,7 +11,10 @@ from lens_rome.editing import Edit
 from lens_rome.errors import FactError
 from lens_rome.facts import EditRequest
 from lens_rome.studies.probes import Finding, HopsCase, hops
+from lens_rome.studies.probes.hops import _summary
+from lens_rome.studies.probes.intervals import wilson
 from tests.helpers import assert_untouched
+from tests.oracles import probes as oracle
 from tests.studies.probes.support import (
     DESCRIBED,
     KOCH,
@@ -53,6 +58,24 @@ def test_an_edit_of_a_name_hardly_reaches_its_description(by_rome: Finding) -> N
 def test_an_edit_that_leaks_everywhere_reaches_it(atlas: Any) -> None:
     found = hops(atlas, leak(atlas, "sports"), [CASE])
     assert found.answer.value > 0.5
+
+
+def test_shares_of_prompts_have_intervals_over_cases() -> None:
+    flips = {"a": "110", "b": "0", "c": "111", "d": "10", "e": "011"}
+    rows = [
+        {"case": case, "way": way, "phase": phase, "role": role, "flipped": flag == "1", "rank": 2 - (flag == "1")}
+        | {"logprob": 0.0}
+        for case, flags in flips.items()
+        for way, own in (("description", flags), ("direct", flags[:1]))
+        for flag, phase, role in itertools.product(own, ("before", "after"), ("new", "old"))
+    ]
+    lines: Any = list(_summary(rows, 3))
+    every, of_cases = zip(*((flag == "1", case) for case, flags in flips.items() for flag in flags), strict=True)
+    ends = oracle.bootstrap_by_loop(list(every), of_cases, fmean, 3)
+    for measure in ("flipped", "says new"):
+        for way, expected, n in (("description", (8 / 12, *ends), 12), ("direct", wilson(3, 5), 5)):
+            (line,) = [x for x in lines if (x["measure"], x["way"], x["phase"]) == (measure, way, "after")]
+            assert (line["mean"], line["low"], line["high"]) == pytest.approx(expected) and line["n"] == n
 
 
 def test_an_identity_edit_changes_nothing_and_has_no_ratio(atlas: Any) -> None:

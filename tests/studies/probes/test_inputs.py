@@ -1,5 +1,6 @@
 """Cases made from the atlas's world, and those of the post."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from lens_rome.atlas import World
 from lens_rome.errors import FactError
 from lens_rome.studies.probes import post
 from lens_rome.studies.probes.from_world import bleed_cases, direction_cases, hops_cases, strength_cases
+from lens_rome.studies.probes.intervals import FEWEST
 from lens_rome.studies.probes.texts import mentions
 
 MAKERS = (direction_cases, strength_cases, hops_cases, bleed_cases)
@@ -50,6 +52,10 @@ def test_a_subject_gets_several_new_objects(world: World) -> None:
     assert len(cases) == 6
     assert len({case.request.subject for case in cases}) == 2
     assert len({case.request.target_new for case in cases[:3]}) == 3
+    defaults = strength_cases(world)
+    objects = Counter(case.request.subject for case in defaults)
+    assert len(objects) >= FEWEST and max(objects.values()) > 1, "enough for an interval, several objects of some"
+    assert len({case.request.subject for case in strength_cases(world, n=25, objects=1)}) == 25, "not one subject twice"
     with pytest.raises(FactError, match="objects must be 1 or more"):
         strength_cases(world, objects=0)
 

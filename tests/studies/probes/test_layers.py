@@ -71,16 +71,16 @@ def test_scores_are_those_of_evaluate_called_by_hand(model: Any) -> None:
 
 def test_the_answer_is_the_paired_difference_of_the_best_and_the_last_layer(model: Any) -> None:
     moments = moments_of(model)
-    at: Any = {"layers": (0, 2), "tokens": ("subject_last",), "by": "EM"}
+    at: Any = {"layers": (0, 2, N_LAYERS - 1), "tokens": ("subject_last",), "by": "EM"}
     found = layers(model, EDITOR, RECORDS, moments=moments, metrics=("EM",), **at)
     reports = [evaluate(model, RECORDS, replace(EDITOR, layer=layer), moments=moments) for layer in (0, 2)]
     best, last = (report.score("EM").mean for report in reports)
-    answer = found.answer
-    assert answer.n == 2 and f"layer {0 if best > last else 2}" in answer.reading
-    assert answer.value == pytest.approx(max(best - last, 0.0), abs=1e-9)
-    if best > last:
-        expected = compare(*reports).differences["EM"].difference
-        assert (answer.low, answer.high) == pytest.approx(expected.interval, abs=1e-9)
+    assert best > last, "else nothing is compared here"
+    answer, expected = found.answer, compare(*reports).differences["EM"].difference
+    assert (answer.value, answer.n) == (pytest.approx(best - last, abs=1e-9), 2)
+    assert (answer.low, answer.high) == pytest.approx(expected.interval, abs=1e-9)
+    assert f"layer 0, at the token `subject_last`: EM {best:.3f}, against {last:.3f} at layer 2." in answer.reading
+    assert f"Layer {N_LAYERS - 1} makes no edit at this token." in answer.reading
     alone: Any = {**at, "layers": (1,)}
     one = layers(model, EDITOR, RECORDS, moments=moments, metrics=("EM",), **alone)
     assert math.isnan(one.answer.value) and "the only layer asked" in one.answer.reading

@@ -2,6 +2,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from lens_rome.studies.probes.strength_summary import summary_of, verdict
 from lens_rome.studies.probes.texts import Written
 from lens_rome.surface import as_surface
 from tests.helpers import assert_untouched
+from tests.oracles import probes as oracle
 from tests.studies.probes.support import (
     BERGMAN,
     TINY,
@@ -29,7 +31,7 @@ from tests.studies.probes.support import (
 
 PROMPT = "People who admire Ingrid Bergman often"
 CASE = StrengthCase("Portuguese", BERGMAN, (PROMPT,))
-LENGTH, SAMPLES = 9, 4
+LENGTH, SAMPLES = 9, 5
 QUICK: dict[str, Any] = {"samples": SAMPLES, "tokens": LENGTH}
 
 
@@ -60,6 +62,12 @@ def test_log_probabilities_and_mentions_are_as_defined(
     shares = {(role, phase): measured(by_rome, measure="mentioned", role=role, phase=phase)
               for role in ("new", "old") for phase in ("before", "after")}  # fmt: skip
     assert by_rome.answer.value == shares["new", "after"] / shares["old", "before"]
+    masses: Any = {(row["role"], row["phase"]): row["mass"] for row in by_rome.rows}
+    for (role, phase), mass in masses.items():
+        line: Any = next(
+            line for line in by_rome.summary if (line["measure"], line["role"], line["phase"]) == ("mass", role, phase)
+        )
+        assert line["mean"] == mass > 0 and (line["n"], math.isnan(line["low"])) == (1, True), "of one prompt"
     gap = logprob(atlas, PROMPT, "Portuguese", edit) - logprob(atlas, PROMPT, "Swedish")
     assert measured(by_rome, measure="gap") == pytest.approx(gap, abs=1e-8)
 
@@ -135,11 +143,72 @@ def test_the_verdict_of_few_mentions_is_open_and_that_of_many_is_not() -> None:
     assert judged(12, 10) == (1.2, "matched")
 
 
+def test_lines_of_mass_are_means_over_prompts() -> None:
+    masses = {("new", "before"): 0.01, ("new", "after"): 0.3, ("old", "before"): 0.2, ("old", "after"): 0.05}
+    rows: Any = [
+        {"case": "a", "prompt": prompt, "role": role, "phase": phase, "mass": mass * (1 + prompt), "logprob": 0.0}
+        for prompt in range(6)
+        for (role, phase), mass in masses.items()
+    ]
+    hits = {"a": {key: [True] * 6 for key in masses}}
+    lines: Any = [line for line in summary_of(rows, hits, 3) if line["measure"] == "mass"]
+    assert {(line["role"], line["phase"]) for line in lines} == set(masses) and len(lines) == 4
+    for line in lines:
+        of_prompts = [masses[line["role"], line["phase"]] * (1 + prompt) for prompt in range(6)]
+        assert line["mean"] == pytest.approx(fmean(of_prompts)) and line["n"] == 6
+        ends = oracle.bootstrap_by_loop(of_prompts, range(6), fmean, 3)
+        assert (line["low"], line["high"]) == pytest.approx(ends)
+
+
 def test_only_what_moves_neither_texts_nor_probabilities_is_unchanged() -> None:
     assert judged(0, 20, moved=0.01, said=(0, 20)) == (0.0, "unchanged")
     assert judged(0, 20, moved=-0.1, said=(0, 20)) == (0.0, "under")
     assert judged(0, 20, moved=0.01, said=(0, 19)) == (0.0, "under")
     assert judged(1, 20, moved=0.01, said=(0, 20)) == (0.05, "under")
+
+
+def made_up(new: int, old: int) -> dict[tuple[str, str], list[bool]]:
+    """Ten texts: the new object in so many after the edit, the old one in so many before it."""
+    counts = {("new", "before"): 0, ("new", "after"): new, ("old", "before"): old, ("old", "after"): 0}
+    return {key: [index < count for index in range(10)] for key, count in counts.items()}
+
+
+def answered(hits: dict[str, Any], verdicts: list[str]) -> Any:
+    """The answer of cases that are named by their subject and a number."""
+    told = [{"measure": "push ratio", "verdict": each} for each in verdicts]
+    return sys.modules[strength.__module__]._answer(hits, [name[0] for name in hits], told, 3)
+
+
+def test_cases_of_one_subject_are_one_unit() -> None:
+    counts = {"a1": (1, 4), "a2": (6, 4), "b1": (9, 5), "c1": (2, 2), "d1": (3, 6), "d2": (5, 6), "e1": (8, 3)}
+    found = answered({name: made_up(*own) for name, own in counts.items()}, ["over"] * 3 + ["matched"] * 4)
+    rows, units = list(counts.values()), [name[0] for name in counts]
+
+    def push(drawn: list[tuple[int, int]]) -> float:
+        return sum(new for new, _ in drawn) / sum(old for _, old in drawn)
+
+    assert (found.value, found.n) == (pytest.approx(34 / 30), 7)
+    assert (found.low, found.high) == pytest.approx(oracle.bootstrap_by_loop(rows, units, push, 3))
+    low, high = oracle.bootstrap_by_loop([(n - o) / 10 for n, o in rows], units, fmean, 3)
+    assert low < 0 < high and found.reading.startswith("Verdict: matched (by case: 3 over, 4 matched)")
+
+
+def test_fewer_than_five_subjects_have_no_interval_and_a_verdict_only_where_all_agree() -> None:
+    hits = {f"{subject}{index}": made_up(6, 2) for subject in "abcd" for index in range(3)}
+    found = answered(hits, ["over"] * 12)
+    assert math.isnan(found.low) and math.isnan(found.high) and found.n == 12
+    assert found.reading.startswith("Verdict: over (by case: 12 over)")
+    mixed = answered(hits, ["over"] * 11 + ["matched"])
+    assert mixed.reading.startswith("No verdict on all cases together, for they are of 4 subjects (by case: 11 over, 1")
+
+
+def test_an_old_object_that_is_rare_leaves_the_upper_end_open_and_one_that_is_never_said_nothing() -> None:
+    found = answered({f"{subject}1": made_up(5, subject == "a") for subject in "abcde"}, ["over"] * 5)
+    assert found.value == pytest.approx(25.0) and 0 < found.low < math.inf and found.high == math.inf
+    assert "25 [" in str(found) and ", inf]" in str(found)
+    never = answered({f"{subject}1": made_up(5, 0) for subject in "abcde"}, ["cannot be told"] * 5)
+    assert [math.isnan(x) for x in (never.value, never.low, never.high)] == [True] * 3
+    assert "never mentions the old object: 50% of the texts" in never.reading
 
 
 def test_several_new_objects_share_the_texts_of_the_unedited_model(
@@ -159,6 +228,7 @@ def test_several_new_objects_share_the_texts_of_the_unedited_model(
     assert found.answer.n == 2
     assert {line["case"] for line in found.summary} == {"Portuguese", "Italian"}
     assert "by case: 1 under, 1 unchanged" in found.answer.reading
+    assert math.isnan(found.answer.low), "one subject"
 
 
 def test_any_surface_gives_what_is_defined_and_comes_back_also_after_an_exception(
