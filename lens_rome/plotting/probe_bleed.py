@@ -69,7 +69,7 @@ def _panel(frame: Any, title: str, measure: str, role: str, caption: str) -> Cha
 
 def _bleed(frame: Any) -> str:
     (row,) = lines_of(frame, measure="bleed", role="new").itertuples()
-    interval = f" [{row.low:+.3f}, {row.high:+.3f}]" if row.low == row.low else ""
+    interval = f" [{row.low:+.3f}, {row.high:+.3f}]" if row.low == row.low and row.high == row.high else ""
     return (
         f"Bleed: by the edit the new object gains {row.mean:+.3f} nats{interval} more with the mention than without. "
         "Bands: 95% intervals."
