@@ -30,9 +30,10 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 test-suite: $(FULL) ## the test suite alone
 	$(PYTEST)
 
-# What does not depend on TransformerLens (numbers, files, data, pictures, pages), and the benchmarks, which only need to run.
+# What does not depend on TransformerLens (numbers, files, data, pictures, pages), the benchmarks, which only need to run,
+# and the notebooks, which call what README and docs call; these run again.
 ONCE = tests/_linalg tests/atlas tests/datasets tests/plotting tests/runs tests/studies/pages tests/test_architecture.py \
-	tests/test_benchmarks.py tests/test_files.py tests/test_packaging.py
+	tests/test_benchmarks.py tests/test_examples.py tests/test_files.py tests/test_packaging.py
 
 test-again: $(FULL) ## the test suite on another TransformerLens, without what does not depend on it
 	$(PYTEST) $(addprefix --ignore=,$(ONCE))

@@ -65,4 +65,4 @@ def test_what_runs_once_only_is_there_and_makes_no_model_of_transformer_lens() -
     files = [file for path in once_only() for file in (path.rglob("*.py") if path.is_dir() else [path])]
     assert all(file.is_file() for file in files) and len(files) > len(once_only())
     found = {file.name for file in files if re.search(f"{models}|{asked}", file.read_text(encoding="utf-8"))}
-    assert found == {"test_plot_trace.py"}  # one real trace is drawn, as in the examples and pages, which run again
+    assert found == {"test_plot_trace.py"}  # one real trace is drawn, as in the pages, which run again
