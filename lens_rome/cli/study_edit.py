@@ -23,7 +23,7 @@ from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.study_edit_asked import Given, read_record
 from lens_rome.editing import Edit
 from lens_rome.moments import SecondMoments
-from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story, probe_edit
+from lens_rome.studies.one_edit import GROUPS, NOT_ASKED, EditStory, edit_story, probe_edit
 from lens_rome.studies.pages import save_edit_page
 from lens_rome.studies.pages.report_page import check_replaceable
 from lens_rome.studies.probes import Finding
@@ -179,8 +179,15 @@ def _write(story: EditStory, out: Path, save: Path | None) -> None:
         if share.n:
             screen.print(f"  {group.title}: right in {share.after} of {share.n} (before {share.before})", markup=False)
     for finding in story.findings:
-        told = str(finding.answer) if finding.rows else f"{finding.probe}: not asked, {finding.missing[0].reason}"
-        screen.print(f"  {told}", soft_wrap=True, markup=False)
+        screen.print(f"  {_told(finding)}", soft_wrap=True, markup=False)
     if save is not None:
         screen.print(f"{save}: the story; EditStory.load reads it", soft_wrap=True, markup=False)
     screen.print(f"{out}: open it in a browser", soft_wrap=True, markup=False)
+
+
+def _told(finding: Finding) -> str:
+    """The answer, or why there is none."""
+    if finding.rows:
+        return str(finding.answer)
+    asked = "not asked" if finding.answer.name == NOT_ASKED else "cannot be told"
+    return f"{finding.probe}: {asked}, {finding.missing[0].reason if finding.missing else finding.answer.reading}"

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from lens_rome.studies.one_edit import NOT_ASKED
 from lens_rome.studies.pages.document import folded
 from lens_rome.studies.pages.elements import Markup, isolated, tag, text
 from lens_rome.studies.pages.forest import Interval, forest_plot
@@ -24,7 +25,8 @@ def finding_part(finding: Finding) -> Markup:
     """The question as a heading, the number that answers it, and all behind it."""
     heading = tag("h3", finding.question, dir="auto")
     if not finding.rows and finding.missing:
-        reasons = (tag("p", "Not answered: ", isolated(each.reason), class_="missing") for each in finding.missing)
+        told = "Not answered: " if finding.answer.name == NOT_ASKED else "Cannot be told: "
+        reasons = (tag("p", told, isolated(each.reason), class_="missing") for each in finding.missing)
         return tag("div", heading, *reasons, class_="finding", data_probe=finding.probe)
     parts = [heading, _answer(finding.answer)]
     if finding.probe in _NOTES:
