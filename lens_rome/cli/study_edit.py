@@ -145,6 +145,7 @@ def study_edit(
             length=tokens,
             prepend_bos=bos,
             seed=seed,
+            unchecked=given.unchecked(loaded, request),
             begin=begin,
         )
     _write(story, out, save)
@@ -174,6 +175,8 @@ def _write(story: EditStory, out: Path, save: Path | None) -> None:
         story.save(save)
     save_edit_page(story, out)
     screen.print(f"{request.prompt}: {request.target_true} → {request.target_new}", soft_wrap=True, markup=False)
+    if story.doubt:
+        screen.print(f"  {story.doubt}", style="yellow", soft_wrap=True, markup=False)
     for name, group in GROUPS.items():
         share = story.right(story.group(name))
         if share.n:
