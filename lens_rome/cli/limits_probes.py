@@ -1,6 +1,5 @@
 """The probes that `lens-rome study limits` runs: one entry each, with its cases, its picture and what it prints."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,16 @@ from typing import Any
 from lens_rome.atlas import World
 from lens_rome.cli.editors import layers_of
 from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.limits_shown import (
+    Rows,
+    best_layers,
+    of_bleed,
+    of_concept,
+    of_direction,
+    of_hops,
+    of_sets,
+    of_strength,
+)
 from lens_rome.cli.models import ATLAS
 from lens_rome.plotting import (
     plot_bleed,
@@ -32,11 +41,8 @@ from lens_rome.studies.probes import (
     prefixes,
     strength,
 )
-from lens_rome.studies.probes.finding import Value
 from lens_rome.studies.probes.from_world import bleed_cases, direction_cases, hops_cases, strength_cases
 from lens_rome.studies.probes.post import BLEED, DIRECTION, HOPS, STRENGTH
-
-Rows = Sequence[Mapping[str, Value]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Probe:
     plot: Callable[[Any], Any]
     """Draws the finding."""
     shown: Callable[[Rows], Rows] = lambda rows: rows
-    """The lines of the summary that are printed."""
+    """The lines of the summary that are printed, those that decide first."""
     takes_layers: bool = False
     """Whether `find` takes `layers`."""
     takes_records: bool = False
@@ -111,51 +117,6 @@ def _records(inputs: Inputs, n: int) -> Sequence[Any]:
     return DataOptions(source, sample=n, seed=inputs.seed).records(inputs.world)
 
 
-def _without(*columns: str) -> Callable[[Rows], Rows]:
-    return lambda rows: [{name: value for name, value in row.items() if name not in columns} for row in rows]
-
-
-def _of_concept(rows: Rows) -> Rows:
-    chosen = [row for row in rows if row["template"] == "all" and row["of"] in ("shift", "margin")]
-    return _without("template", "over")(chosen)
-
-
-def _best_layers(rows: Rows) -> Rows:
-    """The best layer of each token by S, and the unedited model."""
-    scores = [row for row in rows if row["measure"] == "S"]
-    found: dict[Value, Mapping[str, Value]] = {}
-    for row in scores:
-        best = found.get(row["token"])
-        if best is None or _number(row["mean"]) > _number(best["mean"]):
-            found[row["token"]] = row
-    return list(found.values())
-
-
-def _of_sets(rows: Rows) -> Rows:
-    return [row for row in rows if row["measure"] in ("S", "relative spread", "change")]
-
-
-def _of_direction(rows: Rows) -> Rows:
-    """Changes, and what the edited model says."""
-    return [row for row in rows if row["phase"] != "before"]
-
-
-def _of_strength(rows: Rows) -> Rows:
-    """Of each case both shares, their ratio and the gap."""
-    both = (("new", "after"), ("old", "before"))
-    return [
-        row
-        for row in rows
-        if row["measure"] in ("push ratio", "gap")
-        or (row["measure"] == "mentioned" and (row["role"], row["phase"]) in both)
-    ]
-
-
-def _of_bleed(rows: Rows) -> Rows:
-    """Changes, and shares of the most likely word."""
-    return [row for row in rows if row["measure"] != "logprob"]
-
-
 def _has_one_layer(editor: Any) -> bool:
     return len(layers_of(editor)) == 1
 
@@ -164,22 +125,18 @@ def _has_contexts(editor: Any) -> bool:
     return hasattr(editor, "contexts") and bool(layers_of(editor))
 
 
-def _number(value: Value) -> float:
-    return float(value) if isinstance(value, int | float) and not math.isnan(value) else float("-inf")
-
-
 _WORLD = "its cases are made of the bundled world: take --model atlas, or the probe in Python with cases of your own."
 _DATA = "it needs records with paraphrases and neighbours: name a file of them by --data."
 
 PROBES: Mapping[str, Probe] = {
     probe.name: probe
     for probe in (
-        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction, _of_direction),
-        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 6, _WORLD, plot_strength, _of_strength),
-        Probe("concept", concept, _related, 8, _WORLD, plot_concept, _of_concept),
-        Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, _of_concept),
-        Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops),
-        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed, _of_bleed),
+        Probe("direction", direction, _of_world(direction_cases, DIRECTION), 20, _WORLD, plot_direction, of_direction),
+        Probe("strength", strength, _of_world(strength_cases, STRENGTH, 3), 6, _WORLD, plot_strength, of_strength),
+        Probe("concept", concept, _related, 8, _WORLD, plot_concept, of_concept),
+        Probe("aliases", concept, _aliases, 8, _WORLD, plot_concept, of_concept),
+        Probe("hops", hops, _of_world(hops_cases, HOPS), 20, _WORLD, plot_hops, of_hops),
+        Probe("bleed", bleed, _of_world(bleed_cases, BLEED), 10, _WORLD, plot_bleed, of_bleed),
         Probe(
             "layers",
             layers,
@@ -187,7 +144,7 @@ PROBES: Mapping[str, Probe] = {
             5,
             _DATA,
             plot_layers,
-            _best_layers,
+            best_layers,
             takes_layers=True,
             takes_records=True,
             fits=_has_one_layer,
@@ -200,7 +157,7 @@ PROBES: Mapping[str, Probe] = {
             5,
             _DATA,
             plot_prefixes,
-            _of_sets,
+            of_sets,
             takes_records=True,
             fits=_has_contexts,
             needs="it needs an editor that averages a key over contexts, such as ROME.",

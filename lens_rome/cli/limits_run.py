@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +22,10 @@ from lens_rome.moments import SecondMoments
 from lens_rome.plotting import PlotError
 from lens_rome.studies.probes import Finding
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUMMARY = "_summary.csv"
 _COMMAND = "command"
 """Under which a finding's settings tell what the command was asked."""
 
@@ -72,7 +76,8 @@ class Run:
                 failed.append(probe.name)
                 self._not_run(screen, probe, str(error))
                 continue
-            show_finding(screen, probe.name, finding, probe.shown(finding.summary))
+            table = "" if self.folder is None else str(self.folder.path / f"{probe.name}{_SUMMARY}")
+            show_finding(screen, probe.name, finding, probe.shown(finding.summary), table=table)
         if self.folder is not None and self.folder.written:
             show_files(screen, self.folder)
         if named or len(failed) + len(without) == len(wanted):
@@ -107,8 +112,8 @@ class Run:
             found = probe.find(self.model, self.editor, asked.cases, moments=self.moments, seed=seed, **further)
         finding = replace(found, settings={**found.settings, _COMMAND: key})
         if self.folder is not None:
-            for suffix in ("csv", "png"):  # Of other settings.
-                (self.folder.path / f"{probe.name}.{suffix}").unlink(missing_ok=True)
+            for suffix in (".csv", _SUMMARY, ".png"):  # Of other settings.
+                (self.folder.path / f"{probe.name}{suffix}").unlink(missing_ok=True)
             self.folder.save(f"{probe.name}.json", "the finding, for Finding.load", finding.save)
             self._complete(screen, probe, finding)
         return finding
@@ -119,12 +124,18 @@ class Run:
         return {**self.told, "cases": len(asked.cases), "cases_digest": digest(list(asked.cases)), **further}
 
     def _complete(self, screen: Console, probe: Probe, finding: Finding) -> None:
-        """Table and picture, where they are not there; what nothing could be asked of has neither."""
+        """Tables and picture, where they are not there; what nothing could be asked of has none."""
         folder, table, picture = self.folder, f"{probe.name}.csv", f"{probe.name}.png"
+        summary = f"{probe.name}{_SUMMARY}"
         if folder is None or not finding.rows:
             return
         if not (folder.path / table).exists():
-            folder.save(table, "every prompt, before and after", lambda path: _write_table(finding, path))
+            folder.save(
+                table, "every prompt, before and after", lambda path: _write_table(finding.to_dataframe(), path)
+            )
+        if finding.summary and not (folder.path / summary).exists():
+            frame = finding.to_summary_dataframe()
+            folder.save(summary, "means with 95% intervals", lambda path: _write_table(frame, path))
         if not (folder.path / picture).exists():
             try:
                 folder.picture(picture, finding.question, lambda: probe.plot(finding))
@@ -133,9 +144,9 @@ class Run:
                 screen.print(f"\n{probe.name}: no picture. {escape(str(error))}", style="yellow", soft_wrap=True)
 
 
-def _write_table(finding: Finding, path: Path) -> None:
+def _write_table(frame: "pd.DataFrame", path: Path) -> None:
     with written_whole(path) as temporary:
-        finding.to_dataframe().to_csv(temporary, index=False)
+        frame.to_csv(temporary, index=False)
 
 
 def _read(path: Path) -> Finding | None:

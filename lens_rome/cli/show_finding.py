@@ -15,14 +15,21 @@ _LINES = 16
 _NUMBERS = ("mean", "95%", "n")
 
 
-def show_finding(screen: Console, name: str, finding: Finding, lines: Sequence[Mapping[str, Value]]) -> None:
-    """The question, its answer, some lines of the summary, and what is missing."""
+def show_finding(
+    screen: Console, name: str, finding: Finding, lines: Sequence[Mapping[str, Value]], *, table: str = ""
+) -> None:
+    """The question, its answer, the first lines of the summary, and what is missing.
+
+    Args:
+        table: where the whole summary is; empty for nowhere.
+    """
     screen.print(f"\n[bold]{escape(name)}[/bold]: {escape(finding.question)}", soft_wrap=True)
     screen.print(f"  {escape(str(finding.answer))}", style="green", soft_wrap=True)
     if lines:
         _show_lines(screen, [_cells(line) for line in lines[:_LINES]])
     if len(lines) > _LINES:
-        screen.print(f"  {len(lines) - _LINES} more lines are in the summary.", style="dim", soft_wrap=True)
+        where = f"the whole summary is in {table}" if table else "--out FOLDER writes the whole summary"
+        _print(screen, f"{len(lines) - _LINES} more such lines are not shown; {where}.", "dim")
     if finding.missing:
         first, count = finding.missing[0], len(finding.missing)
         told = f"  {count} without a result of {'its' if count == 1 else 'their'} own, "

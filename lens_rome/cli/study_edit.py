@@ -23,7 +23,7 @@ from lens_rome.cli.reporting import CommandError, console, reporting, working
 from lens_rome.cli.study_edit_asked import Given, read_record
 from lens_rome.editing import Edit
 from lens_rome.moments import SecondMoments
-from lens_rome.studies.one_edit import GROUPS, EditStory, edit_story, probe_edit
+from lens_rome.studies.one_edit import GROUPS, NOT_ASKED, EditStory, edit_story, probe_edit
 from lens_rome.studies.pages import save_edit_page
 from lens_rome.studies.pages.report_page import check_replaceable
 from lens_rome.studies.probes import Finding
@@ -145,6 +145,7 @@ def study_edit(
             length=tokens,
             prepend_bos=bos,
             seed=seed,
+            unchecked=given.unchecked(loaded, request),
             begin=begin,
         )
     _write(story, out, save)
@@ -174,13 +175,22 @@ def _write(story: EditStory, out: Path, save: Path | None) -> None:
         story.save(save)
     save_edit_page(story, out)
     screen.print(f"{request.prompt}: {request.target_true} → {request.target_new}", soft_wrap=True, markup=False)
+    if story.doubt:
+        screen.print(f"  {story.doubt}", style="yellow", soft_wrap=True, markup=False)
     for name, group in GROUPS.items():
         share = story.right(story.group(name))
         if share.n:
             screen.print(f"  {group.title}: right in {share.after} of {share.n} (before {share.before})", markup=False)
     for finding in story.findings:
-        told = str(finding.answer) if finding.rows else f"{finding.probe}: not asked, {finding.missing[0].reason}"
-        screen.print(f"  {told}", soft_wrap=True, markup=False)
+        screen.print(f"  {_told(finding)}", soft_wrap=True, markup=False)
     if save is not None:
         screen.print(f"{save}: the story; EditStory.load reads it", soft_wrap=True, markup=False)
     screen.print(f"{out}: open it in a browser", soft_wrap=True, markup=False)
+
+
+def _told(finding: Finding) -> str:
+    """The answer, or why there is none."""
+    if finding.rows:
+        return str(finding.answer)
+    asked = "not asked" if finding.answer.name == NOT_ASKED else "cannot be told"
+    return f"{finding.probe}: {asked}, {finding.missing[0].reason if finding.missing else finding.answer.reading}"

@@ -61,6 +61,14 @@ class Given:
     def _true(self, fact: Fact) -> str | None:
         return self.target_true or (fact.target if fact.relation else None)
 
+    def unchecked(self, loaded: Loaded, request: EditRequest) -> str | None:
+        """None where the old object is from the record, the options or the bundled world; else it is only what the
+        model says, and this is what the world has to say of that, or nothing.
+        """
+        if self.record is not None or self.target_true or self._of_world(loaded, request):
+            return None
+        return loaded.hint(request.subject, request.template) or ""
+
     def questions(self, loaded: Loaded, request: EditRequest) -> tuple[Question, ...]:
         """What is asked besides the edited prompt: the world's prompts or the record's, and those of the options.
 

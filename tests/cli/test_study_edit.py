@@ -159,3 +159,17 @@ def test_bad_input_ends_in_one_clear_line_and_nothing_is_written(
 def test_another_model_needs_the_subject(run: Run) -> None:
     result = run("study", "edit", EDIT[3], "--to", "E", *OTHER)
     assert result.exit_code == 1 and "give --subject, the part of FACT that names whom it is about." in result.stderr
+
+
+def test_what_only_the_model_says_is_not_taken_for_a_fact_without_a_word(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "load_atlas_model", load_once)
+    asked = ("study", "edit", "The Golden Gate Bridge is in the city of", "-s", "Golden Gate Bridge", "--to", "Rome")
+    result = run(*asked, *CHEAP, "--probes", "none")
+    assert result.exit_code == 0, result.output
+    page = Path("edit.html").read_text(encoding="utf-8")
+    for told in ("is what the model says (", "nobody has checked that it is true. The atlas knows no Golden Gate"):
+        assert told in result.stdout and told in page
+    result = run(*asked, *CHEAP, "--probes", "none", "--target-true", "San Francisco")
+    assert result.exit_code == 0 and "nobody has checked" not in result.stdout, result.output

@@ -45,6 +45,10 @@ def test_a_probe_is_printed_written_and_not_computed_twice(
     assert finding.question in result.stdout and str(finding.answer) in result.stdout
     assert "leak ratio" in result.stdout and "concept.png" in result.stdout
     assert len(pd.read_csv(tmp_path / "found" / "concept.csv")) == len(finding.rows)
+    summary = pd.read_csv(tmp_path / "found" / "concept_summary.csv")
+    assert list(summary["measure"]) == [row["measure"] for row in finding.summary]
+    assert summary["mean"].tolist() == pytest.approx([row["mean"] for row in finding.summary], nan_ok=True)
+    assert "concept_summary.csv" in result.stdout
     assert (tmp_path / "found" / "concept.png").read_bytes()[:4] == b"\x89PNG"
     assert finding.settings["command"]["cases"] == 2 and finding.settings["editor_settings"]["value"]["steps"] == 2
 
@@ -217,7 +221,7 @@ def test_a_picture_that_fails_loses_neither_finding_nor_table_and_is_an_error_at
     assert result.exit_code == 1 and "concept: no picture. too small to see" in result.stdout
     assert "No picture of concept." in result.stderr and "did not run" not in result.stderr
     assert "leak ratio" in result.stdout
-    assert sorted(path.name for path in found.iterdir()) == ["concept.csv", "concept.json"]
+    assert sorted(path.name for path in found.iterdir()) == ["concept.csv", "concept.json", "concept_summary.csv"]
     again = run(*asked)
     assert again.exit_code == 0 and "not computed again" in again.stdout, again.output
     assert (found / "concept.png").read_bytes()[:4] == b"\x89PNG", "what was missing is made"

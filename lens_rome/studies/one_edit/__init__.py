@@ -4,6 +4,7 @@
 """
 
 from lens_rome.studies.one_edit.making import edit_story as edit_story
+from lens_rome.studies.one_edit.probing import NOT_ASKED as NOT_ASKED
 from lens_rome.studies.one_edit.probing import probe_edit as probe_edit
 from lens_rome.studies.one_edit.questions import GROUPS as GROUPS
 from lens_rome.studies.one_edit.questions import Group as Group

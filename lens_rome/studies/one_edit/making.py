@@ -10,7 +10,7 @@ from lens_rome.evaluation import generate
 from lens_rome.facts import EditRequest, Fact
 from lens_rome.studies.one_edit.questions import GROUPS, Question, check_edit_of, rewrite_question
 from lens_rome.studies.one_edit.replies import Written, ask
-from lens_rome.studies.one_edit.story import EditStory
+from lens_rome.studies.one_edit.story import UNCHECKED, EditStory
 from lens_rome.studies.probes import Finding
 from lens_rome.studies.probes.making import Editor, Moments, edits_of
 from lens_rome.surface import as_surface
@@ -34,6 +34,7 @@ def edit_story(
     length: int = 40,
     prepend_bos: bool | None = None,
     seed: int = 0,
+    unchecked: str | None = None,
     begin: Callable[[str], None] = lambda _: None,
 ) -> EditStory:
     """Trace the fact, make the edit, ask and let write the model before and after, and probe the edit.
@@ -51,6 +52,8 @@ def edit_story(
         length: tokens of a text, with its prompt.
         prepend_bos: where the edit does not tell which it was made with.
         seed: of noise and texts; the editor has its own.
+        unchecked: of a `target_true` that is only what the model says: what is known of it, such as that there is no
+            such fact; may be empty. None where it is known to be true.
         begin: is called with the name of each step as it begins: there are 5.
 
     Raises:
@@ -84,6 +87,7 @@ def edit_story(
         "noise_samples": noise_samples,
         "samples": samples,
         "length": length,
+        **({} if unchecked is None else {UNCHECKED: unchecked}),
     }
     return EditStory(request, edit, traces, replies, texts, findings, settings)
 

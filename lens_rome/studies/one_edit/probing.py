@@ -33,6 +33,8 @@ ASKING = ("direction", "hops", "strength", "bleed")
 """Probes that only ask about the edit that is there."""
 EDITING = ("concept", "layers", "prefixes")
 """Probes that make further edits: of related subjects, at every layer, with other prefixes."""
+NOT_ASKED = "not asked"
+"""Name of the answer of a probe that lacks its inputs; one that asked and can tell nothing has an answer of its own."""
 _RELATED = 3
 _CASE, _NUMBER = "the edit", 0
 """What the case is called, and the number of its record where a probe takes records."""
@@ -115,7 +117,7 @@ def _found(name: str, inputs: _Inputs) -> Finding:
     try:
         return ask(inputs)
     except LensRomeError as error:
-        nothing = Answer("not asked", math.nan, math.nan, math.nan, 0, "Nothing was asked, see below.")
+        nothing = Answer(NOT_ASKED, math.nan, math.nan, math.nan, 0, "Nothing was asked, see below.")
         return Finding(name, question, nothing, (), missing=(Missing(_CASE, str(error)),))
 
 
@@ -127,8 +129,8 @@ def _direction(inputs: _Inputs) -> Finding:
         raise FactError("no prompt was asked that names an object and asks for the subject (--reverse PROMPT).")
     case = DirectionCase(_CASE, request, tuple(sorted(told)))
     return direction(
-        inputs.model, inputs.edit, [case], known=False, samples=inputs.samples, tokens=inputs.tokens,
-        prepend_bos=inputs.bos, seed=inputs.seed,
+        inputs.model, inputs.edit, [case], samples=inputs.samples, tokens=inputs.tokens, prepend_bos=inputs.bos,
+        seed=inputs.seed,
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from lens_rome.tracing import TraceResult
 
 _KIND = "story"
 _STORY, _EDIT = "story.json", "edit.safetensors"
+UNCHECKED = "unchecked"
+"""Under which the settings of a story tell that its old object is only what the model says, and what is known of it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,15 @@ class EditStory:
         """How many of the texts name something after their prompt."""
         found = [each.mentions(words) for each in self.texts]
         return Share(len(found), sum(before for before, _ in found), sum(after for _, after in found))
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where the old object is only what the model says (`settings["unchecked"]`); else empty."""
+        if UNCHECKED not in self.settings:
+            return ""
+        sure = "".join(f" ({100 * each.old_before:.0f}%)" for each in self.group("rewrite"))
+        told = f"The object until now, {self.request.target_true}, is what the model says{sure}; nobody has checked "
+        return f"{told}that it is true. {self.settings[UNCHECKED]}".strip()
 
     def save(self, folder: str | Path) -> Path:
         """Write the story into a new or empty folder, which appears whole or not at all: `story.json`, the edit, each

@@ -10,7 +10,7 @@ from lens_rome.studies.pages.document import document, folded, section
 from lens_rome.studies.pages.edit_sections import changed_section, kept_section, leaked_section
 from lens_rome.studies.pages.edit_where import where_section
 from lens_rome.studies.pages.edit_written import written_section
-from lens_rome.studies.pages.elements import Markup, isolated, tag
+from lens_rome.studies.pages.elements import Markup, isolated, join, tag
 from lens_rome.studies.pages.finding_part import finding_part
 from lens_rome.studies.pages.report_page import check_replaceable
 from lens_rome.studies.pages.settings_list import flat
@@ -74,7 +74,8 @@ def _head(story: EditStory) -> Markup:
         ". The page tells in order where the fact showed, what was written, what changed, what did not, and what "
         "leaked.",
     ]  # fmt: skip
-    return tag("p", *told, class_="headline")
+    doubt = [tag("p", isolated(story.doubt), class_="missing doubt")] if story.doubt else []
+    return join([tag("p", *told, class_="headline"), *doubt])
 
 
 def _findings(story: EditStory, part: str) -> list[Markup]:

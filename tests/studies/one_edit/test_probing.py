@@ -9,7 +9,7 @@ from lens_rome.atlas import load_atlas
 from lens_rome.editing import ROME, Edit
 from lens_rome.errors import EditError, EditMismatchError
 from lens_rome.facts import EditRequest
-from lens_rome.studies.one_edit import Question, edit_story, making, probe_edit, probing
+from lens_rome.studies.one_edit import NOT_ASKED, Question, edit_story, making, probe_edit, probing
 from lens_rome.studies.probes import Answer, Finding, Missing
 from tests.studies.one_edit.test_story import MODEL, REQUEST, pushed
 
@@ -91,3 +91,14 @@ def test_an_edit_of_other_weights_is_refused_before_the_trace(monkeypatch: pytes
     model, edit = load_atlas()[0], pushed(1.0)
     with edit.applied(model), pytest.raises(EditMismatchError):
         edit_story(model, REQUEST, edit)
+
+
+def test_the_other_way_round_is_told_of_a_model_alone_that_knew_it() -> None:
+    """As `study limits` does: a model that never said the subject for the old object cannot stop to."""
+    never = Question("reverse old", "A cheese of Paris is the", "Eiffel Tower")
+    (found,) = (each for each in asked(never) if each.probe == "direction")
+    assert not found.rows and found.answer.n == 0 and found.answer.name != NOT_ASKED
+    (missing,) = found.missing
+    assert "the unedited model does not say 'Eiffel Tower' after 'A cheese of Paris is the'" in missing.reason
+    (found,) = (each for each in asked() if each.probe == "direction")
+    assert found.answer.name == NOT_ASKED

@@ -117,7 +117,8 @@ def test_probes_that_lack_their_inputs_say_so_and_the_others_answer() -> None:
     few: dict[str, Any] = {"questions": QUESTIONS[::3], "samples": 1, "tokens": 3}
     found = {each.probe: each for each in probe_edit(MODEL, edit, REQUEST, **few)}
     assert list(found) == ["direction", "hops", "strength", "bleed"]
-    assert found["bleed"].answer.n == 1 and found["direction"].rows
+    assert found["bleed"].answer.n == 1 and found["bleed"].rows
+    assert "does not say 'Eiffel Tower' after" in found["direction"].missing[0].reason
     assert "--describe PROMPT" in found["hops"].missing[0].reason and not found["hops"].rows
     assert "--generate PROMPT" in found["strength"].missing[0].reason
     bare = {each.probe: each.missing[0].reason for each in probe_edit(MODEL, edit, REQUEST)}

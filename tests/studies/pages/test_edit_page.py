@@ -180,9 +180,7 @@ def test_a_finding_stands_in_its_part_of_the_story_with_all_that_it_has() -> Non
         "0.0123 reverse over forward (95% interval \N{MINUS SIGN}0.01 to 0.05; 12 cases)"
     )
     assert direction.one("code").text == "forward"
-    assert [row.one("th").text for row in direction.one("table", "forest").all("tr") if row.all("circle")] == [
-        "forward"
-    ]
+    assert not direction.all("table", "forest"), "a picture of one point says nothing"
     summary, rows = direction.all("table", "data")
     assert [cell.split(" ")[0] for cell in summary.cells[2]] == ["reverse", "a", "–", "–", "–", "0"]
     assert rows.cells[1] == ["a", "p", "before", NEW, "\N{MINUS SIGN}1.5", "yes"]

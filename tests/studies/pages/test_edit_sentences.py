@@ -113,3 +113,20 @@ def test_a_score_by_a_letter_is_explained(probe: str) -> None:
     named = replace(STORY.findings[0], probe=probe)
     assert "S is the harmonic mean" in section(parse(edit_page(replace(STORY, findings=(named,)))), "written").text
     assert "S is the harmonic mean" not in section(parse(edit_page(STORY)), "kept").text
+
+
+def test_a_probe_that_asked_and_can_tell_nothing_is_told_from_one_that_was_not_asked() -> None:
+    hops = STORY.findings[1]
+    unsaid = replace(hops, answer=replace(hops.answer, name="hop transfer"))
+    told = section(parse(edit_page(replace(STORY, findings=(unsaid,)))), "kept").text
+    assert "Cannot be told: no description was asked" in told and "Not answered" not in told
+    assert "Not answered: no description was asked" in section(parse(edit_page(STORY)), "kept").text
+
+
+def test_an_old_object_that_only_the_model_says_is_told_as_such() -> None:
+    assert "nobody has checked" not in parse(edit_page(STORY)).text
+    guess = replace(STORY, settings={**STORY.settings, "unchecked": "The atlas knows no Eiffel Tower."})
+    assert parse(edit_page(guess)).one("p", "doubt").text == (
+        "The object until now, Paris, is what the model says (90%); nobody has checked that it is true. The atlas "
+        "knows no Eiffel Tower."
+    )
