@@ -29,7 +29,8 @@ def test_the_study_writes_its_tables_and_pictures_and_goes_on_from_what_is_there
     assert result.exit_code == 0, result.output
     assert "3 known facts, 12 edits." in result.stdout
     assert "GPT-J, published" in result.stdout and "Seconds an edit" in result.stdout
-    assert "tracing effect adds" in result.stdout
+    assert "tracing effect adds" in result.stdout and "by chance alone it would add about 0." in result.stdout
+    assert "Caution: few facts. The regressions have 3 facts" in result.stdout
     names = {path.name for path in Path("study").iterdir()}
     pictures = {"effects.png", "effects_last.png", "peaks.png", "zeroing.png", "trace.png", "explained_rewrite.png"}
     tables = {"scores.csv", "effects.csv", "regressions.csv", "correlations.csv", "tables.md"}
@@ -37,6 +38,7 @@ def test_the_study_writes_its_tables_and_pictures_and_goes_on_from_what_is_there
     scores: Any = pd.read_csv("study/scores.csv")
     assert len(scores) == 12 and scores["rewrite"].notna().all()
     text = Path("study/tables.md").read_text("utf-8")
+    assert "Caution: few facts" in text.split("##")[0] and "by chance alone" in text.split("##")[0]
     assert "## R² of the rewrite score" in text and "fact erasure" in text
     again = run(*CHEAP, "study")
     assert again.exit_code == 0 and pd.read_csv("study/scores.csv").equals(scores)
