@@ -43,8 +43,8 @@ def caution(regressions: Any) -> str:
     facts = f"{least} fact{'s' * (least > 1)}" if least == most else f"{least} to {most} facts"
     which = "The regressions have" if len(few) == len(found) else f"{len(few)} of {len(found)} regressions have"
     return (
-        f"Caution: few facts. {which} {facts}; with fewer than {FEW} what the effect adds is mostly chance, and p takes "
-        "the edits of one fact as independent, which they are not. Take more facts."
+        f"Caution: few facts. {which} {facts}; with fewer than {FEW} what the effect adds is mostly chance, and p "
+        "takes the edits of one fact as independent, which they are not. Take more facts."
     )
 
 

@@ -196,7 +196,7 @@ class _Study:
         yield from self._trace()
 
     def _scatters(self) -> Iterator[tuple[str, str, Any]]:
-        """The paper's versions of score against effect, as far as the study has them."""
+        """The paper's versions of score against effect, as far as the study has them, and the first method's."""
         scores, effects, window = self.scores, self.effects, self.window
         versions = (
             ("rome", "error injection", "ROME", "rewrite", "effect", "tracing"),
@@ -205,6 +205,9 @@ class _Study:
             ("rome_overall", "error injection", "ROME", "overall", "effect", "tracing"),
             ("rome_zeroing", "error injection", "ROME", "rewrite", "effect", "zeroing"),
         )
+        first = str(scores["method"].iloc[0])
+        if first != "ROME":
+            versions += ((_file_name(first), "error injection", first, "rewrite", "effect", "tracing"),)
         for name, problem, method, score, by, measure in versions:
             own = scores[(scores["problem"] == problem) & (scores["method"] == method) & scores[score].notna()]
             there = effects[(effects["measure"] == measure)]
@@ -232,3 +235,7 @@ class _Study:
         asked = (frame["score"] == score) & (frame["subset"] == "all") & (frame["data"] == "counterfact")
         own = frame[asked & frame["r2_layer"].notna()]
         return None if own.empty else own
+
+
+def _file_name(method: str) -> str:
+    return "".join(letter for letter in method.lower() if letter.isalnum())
