@@ -72,7 +72,7 @@ def plot_effect_peaks(
     at = " at the last subject token" if by.startswith("effect_last") else ""
     chart = Chart(
         titled(f"Layer of the largest effect{at} of {deed(measure)}, record by record", title),
-        [*([marked] if marked else []), *wide_note(sizes, rows), *_notes(rows, peaks, sizes, shade)],
+        [*([marked] if marked else []), *_notes(rows, peaks, sizes, shade), *wide_note(sizes, rows)],
         panels,
         {_NAME: Style(BLUE)},
         "number of records",
