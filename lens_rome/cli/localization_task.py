@@ -80,13 +80,17 @@ class LocalizationTask:
 
     @property
     def marks(self) -> dict[str, Any]:
-        """The layers that ROME and MEMIT edit by their own settings, for pictures: `edited` and `shade`."""
+        """The layers that ROME and MEMIT edit by their own settings, for pictures: `edited` and `shade`, and what they
+        are.
+        """
         found: dict[str, Any] = {}
         for method in self._methods():
             if method.name == "ROME":
                 found["edited"] = method.editor.layer
+                found["edited_is"] = "the layer that ROME edits by its own settings"
             if method.name == "MEMIT":
                 found["shade"] = (min(method.editor.layers), max(method.editor.layers))
+                found["shade_is"] = "the layers that MEMIT edits by its own settings"
         return found
 
     def _methods(self) -> tuple[Method, ...]:

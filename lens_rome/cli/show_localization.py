@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from lens_rome.cli.localization_answer import answer, caution
 from lens_rome.cli.output import Folder
 from lens_rome.cli.reporting import CommandError
 from lens_rome.cli.tables import show_files
@@ -55,7 +56,9 @@ def show_study(
         return
     study = _Study(folder, report, analysis(report), window, marks or {})
     screen.print(f"\n{escape(localization_table(study.main, score='rewrite'))}", soft_wrap=True)
-    screen.print("\n" + escape(study.answer), soft_wrap=True)
+    screen.print("\n" + escape(answer(study.analysis.regressions)), soft_wrap=True)
+    if warned := caution(study.analysis.regressions):
+        screen.print(escape(warned), style="yellow", soft_wrap=True)
     files = Folder(folder)
     study.write(files)
     show_files(screen, files)
@@ -120,26 +123,6 @@ class _Study:
         return self.analysis.of("tracing", self.window)
 
     @property
-    def answer(self) -> str:
-        """How much the tracing effect adds to the rewrite score's explained variance, over all windows, problems and
-        methods.
-        """
-        found: Any = self.analysis.regressions
-        asked = {"measure": "tracing", "subset": "all", "predictor": "effect", "score": "rewrite"}
-        for name, value in asked.items():
-            found = found[found[name] == value]
-        found = found[found["difference"].notna()]
-        if found.empty:
-            return "No regression of the rewrite score could be computed; the table says why."
-        most = found.loc[found["difference"].idxmax()]
-        return (
-            f"Rewrite score, {len(found)} regressions (all problems, methods and windows): a fact's tracing effect "
-            f"adds {found['difference'].median():.3f} in the median to the share of variance that the edited layer "
-            f"explains ({found['r2_layer'].median():.3f}), and at most {most['difference']:.3f} ({most['problem']}, "
-            f"{most['method']}, window {most['window']}; the layer alone {most['r2_layer']:.3f})."
-        )
-
-    @property
     def title(self) -> str:
         ids = self.scores["id"].nunique()
         return f"{ids} facts, {self.report.settings.get('model', 'model')}"
@@ -161,6 +144,9 @@ class _Study:
 
     def _texts(self) -> Iterator[str]:
         yield f"# Localization and editing: {self.title}"
+        yield answer(self.analysis.regressions)
+        if warned := caution(self.analysis.regressions):
+            yield f"**{warned}**"
         for score in SCORES:
             if (self.main["score"] == score).any():
                 yield f"## R² of the {score.replace('_', ' ')} score"
@@ -210,7 +196,7 @@ class _Study:
         yield from self._trace()
 
     def _scatters(self) -> Iterator[tuple[str, str, Any]]:
-        """The paper's versions of score against effect, as far as the study has them."""
+        """The paper's versions of score against effect, as far as the study has them, and the first method's."""
         scores, effects, window = self.scores, self.effects, self.window
         versions = (
             ("rome", "error injection", "ROME", "rewrite", "effect", "tracing"),
@@ -219,6 +205,9 @@ class _Study:
             ("rome_overall", "error injection", "ROME", "overall", "effect", "tracing"),
             ("rome_zeroing", "error injection", "ROME", "rewrite", "effect", "zeroing"),
         )
+        first = str(scores["method"].iloc[0])
+        if first != "ROME":
+            versions += ((_file_name(first), "error injection", first, "rewrite", "effect", "tracing"),)
         for name, problem, method, score, by, measure in versions:
             own = scores[(scores["problem"] == problem) & (scores["method"] == method) & scores[score].notna()]
             there = effects[(effects["measure"] == measure)]
@@ -246,3 +235,7 @@ class _Study:
         asked = (frame["score"] == score) & (frame["subset"] == "all") & (frame["data"] == "counterfact")
         own = frame[asked & frame["r2_layer"].notna()]
         return None if own.empty else own
+
+
+def _file_name(method: str) -> str:
+    return "".join(letter for letter in method.lower() if letter.isalnum())

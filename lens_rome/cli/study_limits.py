@@ -36,7 +36,7 @@ from lens_rome.surface.digest import model_digest
 def limits(
     probes: Annotated[
         str | None,
-        typer.Option("--probes", help=f"Out of {','.join(PROBES)}; left out: all that there are inputs for."),
+        typer.Option("--probes", help=f"Out of {', '.join(PROBES)}; left out: all that there are inputs for."),
     ] = None,
     model: ModelName = ATLAS,
     editor: EditorName = "ROME",

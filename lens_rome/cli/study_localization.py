@@ -19,6 +19,7 @@ from lens_rome.cli.show_localization import show_study
 from lens_rome.runs import Worker
 from lens_rome.studies.localization import METHODS, WINDOWS, open_study, trace_study
 from lens_rome.studies.localization.effects import check_traces
+from lens_rome.studies.localization.places import check_place
 from lens_rome.studies.localization.study import WHAT
 
 
@@ -32,16 +33,27 @@ def localization(
         int | None, typer.Option("--limit", min=1, help="Only records with a case id below it; the paper has 2000.")
     ] = None,
     sample: Sample = None,
-    methods: Annotated[str, typer.Option("--methods", help="Out of FT-1,FT-5,ROME,MEMIT.")] = ",".join(METHODS),
+    methods: Annotated[
+        str, typer.Option("--methods", help=f"Out of {', '.join(METHODS)}.", show_default="all")
+    ] = ",".join(METHODS),
     preset: Annotated[
         str | None, typer.Option("--preset", help="Model whose settings the methods have; left out: that of --model.")
     ] = None,
-    problems: Annotated[str, typer.Option("--problems", help=f"Out of {','.join(PROBLEMS)}.")] = ",".join(PROBLEMS),
+    problems: Annotated[
+        str,
+        # A comma behind the longest name would make it too long for the column at 80 characters.
+        typer.Option("--problems", help=f"By commas, out of {' | '.join(PROBLEMS)}.", show_default="all"),
+    ] = ",".join(PROBLEMS),
     layers: Annotated[
         str | None, typer.Option("--layers", help="Layers to edit at, such as 0,4,9; left out: all.")
     ] = None,
     windows: Annotated[
-        str, typer.Option("--windows", help="Layers that a trace restores together, a run each.")
+        str,
+        typer.Option(
+            "--windows",
+            help="Layers that a trace restores together, a run each.",
+            show_default=", ".join(map(str, WINDOWS)),
+        ),
     ] = ",".join(map(str, WINDOWS)),
     window: Annotated[
         int | None,
@@ -76,8 +88,7 @@ def localization(
     """
     engines = Engines(engine, workers, ray_address, shard, retry_errors)
     engines.check()
-    if not out.parent.is_dir():
-        raise CommandError(f"cannot make {out}: the folder {out.parent} does not exist. Create it first.")
+    check_place(out)
     traced = split_numbers(windows, "--windows")
     check_traces(traced, samples)
     if window is not None and window not in traced:

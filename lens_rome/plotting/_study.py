@@ -20,6 +20,8 @@ METHODS = {
     "MEMIT": Style("#009e73", "s", "--"),
 }
 """Look of each method, the same in every picture (colours of Okabe and Ito)."""
+_WIDE = ("FT-5", "MEMIT")
+"""Methods that edit several layers."""
 _SPARE = (Style("#cc79a7", "D", "-"), Style("#56b4e9", "P", "--"), Style("#000000", "X", "-."))
 SCORES = {
     "rewrite": "rewrite score",
@@ -179,6 +181,14 @@ def counted(counts: Any) -> str:
 def window_name(window: Any) -> str:
     """A size of window in words."""
     return f"window of {window:g} layer{'s' * (window > 1)}"
+
+
+def edited_caption(methods: Sequence[str]) -> str:
+    """The caption of the axis of edited layers: which of the methods edit several, as far as their names tell."""
+    if any(name not in METHODS for name in methods):
+        return "edited layer (the middle one of several)"
+    wide = [name for name in methods if name in _WIDE]
+    return f"edited layer (for {' and '.join(wide)} the middle one)" if wide else "edited layer"
 
 
 def ticks_of(layers: Sequence[int]) -> list[int]:

@@ -43,6 +43,8 @@ class EffectWords(TypedDict, total=False):
     windows: Sequence[int] | None
     edited: int | None
     shade: tuple[int, int] | None
+    edited_is: str | None
+    shade_is: str | None
     title: str | None
 
 

@@ -11,7 +11,7 @@ from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError
 from lens_rome.plotting._labels import layer_ticks, titled
 from lens_rome.plotting._study import check_marks, deed, effects_of, window_name
 from lens_rome.plotting._words import EffectWords
-from lens_rome.plotting.layer_effects import marks_note, middle_caption
+from lens_rome.plotting.layer_effects import marks_note, middle_caption, wide_note
 
 _MAX_PANELS = 8
 _NAME = "records"
@@ -31,6 +31,8 @@ def plot_effect_peaks(
     windows: Sequence[int] | None = None,
     edited: int | None = None,
     shade: tuple[int, int] | None = None,
+    edited_is: str | None = None,
+    shade_is: str | None = None,
     title: str | None = None,
     backend: str = "matplotlib",
 ) -> Figure:
@@ -46,6 +48,8 @@ def plot_effect_peaks(
         windows: sizes to draw; None for all.
         edited: a layer to mark by a dashed line, such as the one that ROME edits.
         shade: first and last layer of a shaded range, such as those that MEMIT edits.
+        edited_is: what the marked layer is, such as `"the layer that ROME edits"`; said above the picture.
+        shade_is: the same of the shaded range, such as `"the layers that MEMIT edits"`.
         title: what was measured, e.g. `"120 facts of the atlas"`; put after the statement of what is shown.
         backend: `"matplotlib"` or `"plotly"`.
 
@@ -64,10 +68,11 @@ def plot_effect_peaks(
     marks = [*(shade or ()), *([edited] if edited is not None else [])]
     count = int(max([rows["layer"].max(), *marks])) + 1
     panels = [_panel(size, peaks[peaks["window"] == size], count) for size in sizes]
+    marked = marks_note(shade, edited, shade_is, edited_is).strip()
     at = " at the last subject token" if by.startswith("effect_last") else ""
     chart = Chart(
         titled(f"Layer of the largest effect{at} of {deed(measure)}, record by record", title),
-        _notes(rows, peaks, sizes, shade, edited),
+        [*([marked] if marked else []), *_notes(rows, peaks, sizes, shade), *wide_note(sizes, rows)],
         panels,
         {_NAME: Style(BLUE)},
         "number of records",
@@ -100,8 +105,8 @@ def _panel(window: Any, peaks: Any, n_layers: int) -> ChartPanel:
     return ChartPanel(f"{window_name(window)} (n = {peaks['id'].nunique()})", [series], layer_ticks(n_layers))
 
 
-def _notes(rows: Any, peaks: Any, sizes: list[Any], shade: tuple[int, int] | None, edited: int | None) -> list[str]:
-    notes = [marks_note(shade, edited).strip()]
+def _notes(rows: Any, peaks: Any, sizes: list[Any], shade: tuple[int, int] | None) -> list[str]:
+    notes: list[str] = []
     if shade is not None:
         inside = peaks["layer"].between(*shade)
         shares = [inside[peaks["window"] == size] for size in sizes]
@@ -116,4 +121,4 @@ def _notes(rows: Any, peaks: Any, sizes: list[Any], shade: tuple[int, int] | Non
         notes.append(f"Left out: {left_out} without an effect above 0{many}.")
     if tied:
         notes.append(f"Counted at each of several equal peaks: {tied}{many}.")
-    return [note for note in notes if note]
+    return notes

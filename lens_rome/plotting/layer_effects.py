@@ -6,7 +6,7 @@ from typing import Any, Literal, Unpack, overload
 from lens_rome.plotting._chart import Chart, ChartPanel, Style, grid_columns
 from lens_rome.plotting._draw import draw
 from lens_rome.plotting._figure import BLUE, Figure, Frame, MplFigure, PlotError, PlotlyFigure
-from lens_rome.plotting._labels import layer_ticks, titled
+from lens_rome.plotting._labels import layer_ticks, titled, visible
 from lens_rome.plotting._study import (
     BANDS,
     check_marks,
@@ -38,6 +38,8 @@ def plot_layer_effects(
     windows: Sequence[int] | None = None,
     edited: int | None = None,
     shade: tuple[int, int] | None = None,
+    edited_is: str | None = None,
+    shade_is: str | None = None,
     title: str | None = None,
     backend: str = "matplotlib",
 ) -> Figure:
@@ -53,6 +55,8 @@ def plot_layer_effects(
         windows: sizes to draw; None for all.
         edited: a layer to mark by a dashed line, such as the one that ROME edits.
         shade: first and last layer of a shaded range, such as those that MEMIT edits.
+        edited_is: what the marked layer is, such as `"the layer that ROME edits"`; said above the picture.
+        shade_is: the same of the shaded range, such as `"the layers that MEMIT edits"`.
         title: what was measured, e.g. `"120 facts of the atlas"`; put after the statement of what is shown.
         backend: `"matplotlib"` or `"plotly"`.
 
@@ -73,7 +77,7 @@ def plot_layer_effects(
     panels = [_panel(size, rows[rows["window"] == size], by, last) for size in sizes]
     chart = Chart(
         titled(f"Mean effect of {deed(measure)}, by layer", title),
-        [f"Bands: {BANDS}." + marks_note(shade, edited)],
+        [f"Bands: {BANDS}." + marks_note(shade, edited, shade_is, edited_is), *wide_note(sizes, rows)],
         on_scale(panels, 0.0, 0.0),
         {_NAME: Style(BLUE)},
         effect_caption(measure, by, "plot_layer_effects"),
@@ -94,10 +98,27 @@ def _panel(window: Any, rows: Any, by: str, last: int) -> ChartPanel:
     return ChartPanel(title, [mean_series(_NAME, rows, by)], layer_ticks(last + 1))
 
 
-def marks_note(shade: tuple[int, int] | None, edited: int | None) -> str:
+def marks_note(
+    shade: tuple[int, int] | None, edited: int | None, shade_is: str | None = None, edited_is: str | None = None
+) -> str:
     """What the marks are, each sentence with a space before it."""
-    shaded = f" Shaded: layers {shade[0]} to {shade[1]}." if shade is not None else ""
-    return shaded + (f" Dashed line: layer {edited}." if edited is not None else "")
+    told = ""
+    if shade is not None:
+        ends = f"{shade[0]} to {shade[1]}"
+        told += f" Shaded: {visible(shade_is)} ({ends})." if shade_is else f" Shaded: layers {ends}."
+    if edited is not None:
+        told += f" Dashed line: {visible(edited_is)} ({edited})." if edited_is else f" Dashed line: layer {edited}."
+    return told
+
+
+def wide_note(sizes: Sequence[Any], rows: Any) -> list[str]:
+    """Names windows that are wider than all layers of the effects together; empty where none is."""
+    n_layers = int(rows["layer"].max()) + 1
+    wide = [f"{size:g}" for size in sizes if size > n_layers]
+    if not wide:
+        return []
+    return [f"Wider than the layers that there are ({n_layers}), and cut off at their ends: window of "
+            f"{' and '.join(wide)} layers."]  # fmt: skip
 
 
 def middle_caption(windows: Sequence[Any]) -> str:

@@ -26,7 +26,7 @@ from lens_rome.plotting._words import ScoreEffectWords
 _FUNCTION = "plot_score_effect"
 _MAX_PANELS = 20
 _POINTS, _BORDER = "record", "record outside the axes, drawn at their border"
-_FIT, _SAME = "least squares, with 95% band of its mean", "score = effect"
+_FIT, _SAME = "least squares, with 95% band of its mean", "score = effect (as if tracing told)"
 _STYLES = {
     _POINTS: Style(BLUE, "o", "", opacity=0.45),
     _BORDER: Style("#cc79a7", "X", "", opacity=0.8),
@@ -75,8 +75,9 @@ def plot_score_effect(
 ) -> Figure:
     """Score of an edit against the effect found at the edited layer: one point a record, one panel an edited layer.
 
-    Each panel has the least-squares line of its points with the 95% band of its mean (1.96 standard errors), the dashed
-    line on which score and effect would be equal, and Pearson's r above it. Both axes run from 0 to 1, so that
+    Each panel has the least-squares line of its points with the 95% band of its mean (1.96 standard errors, cut off at
+    the ends of the axis), the dashed line on which score and effect would be equal, as if tracing told how well an edit
+    works, and Pearson's r above it. Both axes run from 0 to 1, so that
     pictures can be compared, and up to a quarter further where points lie there. Points still further out are drawn at
     the border with another mark and counted above the picture, while line and r are of their true values.
 
@@ -180,7 +181,8 @@ def _panel(layer: Any, rows: Any, score: str, by: str, ends: tuple[Ends, Ends]) 
             told = [text for text, keep in zip(texts, chosen, strict=True) if keep]
             series.append(_plain(name, shown_x[chosen], shown_y[chosen], told))
     if len(line.x):
-        series.append(Series(_FIT, line.x, line.y, line.low, line.high))
+        # Cut off at the axes: a band beyond the largest score that there can be says nothing.
+        series.append(Series(_FIT, line.x, line.y, np.clip(line.low, *ends[1]), np.clip(line.high, *ends[1])))
     r = "r undefined" if math.isnan(line.r) else f"r = {line.r:.2f}".replace("-", "\u2212")
     title = f"layer {layer:g}: {r}, n = {len(rows)}"
     ticks = [tick / 4 for tick in range(-1, 6) if ends[0][0] <= tick / 4 <= ends[0][1]]

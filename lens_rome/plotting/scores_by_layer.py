@@ -14,6 +14,7 @@ from lens_rome.plotting._study import (
     SCORES,
     check_scores,
     counted,
+    edited_caption,
     in_order,
     mean_series,
     method_styles,
@@ -90,7 +91,7 @@ def plot_scores_by_layer(
         styles,
         f"mean {shared}",
         "mean score",
-        x_caption="edited layer (the middle one of several)",
+        x_caption=edited_caption(list(styles)),
         panel_width=5.4 if len(panels) == 1 else 3.9,
         columns=grid_columns(len(panels)),
     )

@@ -5,14 +5,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from typer import rich_utils
 
 from lens_rome.cli import localization_task
 from lens_rome.cli.evaluate_data import DataOptions
+from lens_rome.cli.evaluate_task import PROBLEMS
+from lens_rome.cli.limits_probes import PROBES
 from lens_rome.cli.localization_task import LocalizationTask
 from lens_rome.cli.models import Recipe
 from lens_rome.cli.options import Precision
 from lens_rome.runs import ray_engine
-from lens_rome.studies.localization import load_localization
+from lens_rome.studies.localization import METHODS, load_localization
 from tests.cli.conftest import Run
 from tests.runs.fake_ray import FakeRay
 
@@ -29,14 +32,24 @@ def test_the_study_writes_its_tables_and_pictures_and_goes_on_from_what_is_there
     assert result.exit_code == 0, result.output
     assert "3 known facts, 12 edits." in result.stdout
     assert "GPT-J, published" in result.stdout and "Seconds an edit" in result.stdout
-    assert "tracing effect adds" in result.stdout
+    assert "tracing effect adds" in result.stdout and "by chance alone it would add about 0." in result.stdout
+    assert "Caution: few facts. The regressions have 3 facts" in result.stdout
     names = {path.name for path in Path("study").iterdir()}
-    pictures = {"effects.png", "effects_last.png", "peaks.png", "zeroing.png", "trace.png", "explained_rewrite.png"}
+    pictures = {
+        "effects.png",
+        "effects_last.png",
+        "peaks.png",
+        "zeroing.png",
+        "trace.png",
+        "explained_rewrite.png",
+        "scatter_memit.png",
+    }
     tables = {"scores.csv", "effects.csv", "regressions.csv", "correlations.csv", "tables.md"}
     assert pictures | tables | {"scores_error_injection.png", "scores_fact_erasure.png"} <= names
     scores: Any = pd.read_csv("study/scores.csv")
     assert len(scores) == 12 and scores["rewrite"].notna().all()
     text = Path("study/tables.md").read_text("utf-8")
+    assert "Caution: few facts" in text.split("##")[0] and "by chance alone" in text.split("##")[0]
     assert "## R² of the rewrite score" in text and "fact erasure" in text
     again = run(*CHEAP, "study")
     assert again.exit_code == 0 and pd.read_csv("study/scores.csv").equals(scores)
@@ -89,6 +102,28 @@ def test_a_folder_without_parent_and_a_model_without_moments_are_told(run: Run) 
     assert result.exit_code == 1 and "the folder no does not exist" in result.stderr
 
 
+def test_a_file_in_the_folders_place_is_told_before_a_model_is_loaded(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("loaded")
+
+    monkeypatch.setattr(localization_task, "load", never)
+    Path("study").write_text("mine", "utf-8")
+    result = run(*CHEAP, "study")
+    assert result.exit_code == 1 and "the folder study: there is a file of that name. Give another" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and Path("study").read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("command", ["localization", "limits"])
+def test_help_at_80_columns_shows_every_name(run: Run, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", 80)
+    shown = run("study", command, "--help").stdout
+    assert "…" not in shown
+    for name in (*METHODS, *PROBLEMS) if command == "localization" else PROBES:
+        assert name in shown
+
+
 def test_a_worker_takes_the_facts_and_the_noise_that_were_found_before(monkeypatch: pytest.MonkeyPatch) -> None:
     data, recipe = DataOptions(sample=3), Recipe("atlas", None, "cpu", Precision.float32)
     job = (task := LocalizationTask(recipe, data, methods=("FT-1",), layers=(1,), essence=False)).job()
@@ -104,4 +139,10 @@ def test_a_worker_takes_the_facts_and_the_noise_that_were_found_before(monkeypat
 
 def test_marks_are_the_methods_own_layers() -> None:
     task = LocalizationTask(Recipe("atlas", None, "cpu", Precision.float32))
-    assert task.marks == {"edited": 1, "shade": (0, 2)}
+    marks = task.marks
+    assert marks == {
+        "edited": 1,
+        "shade": (0, 2),
+        "edited_is": "the layer that ROME edits by its own settings",
+        "shade_is": "the layers that MEMIT edits by its own settings",
+    }

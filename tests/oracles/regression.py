@@ -56,6 +56,7 @@ def regression_by_hand(score: Numbers, effects: Numbers, layers: list[int]) -> d
         found[f"mae_{name}"] = sum(abs(r) for r in left) / n
     found["difference"] = found["r2_both"] - found["r2_layer"]
     found["df1"], found["df2"] = ranks["both"] - ranks["layer"], n - ranks["both"]
+    found["chance"] = rss["layer"] / sum((y - sum(score) / n) ** 2 for y in score) * found["df1"] / (n - ranks["layer"])
     found["f"] = ((rss["layer"] - rss["both"]) / found["df1"]) / (rss["both"] / found["df2"])
     found["p"] = f_tail(found["f"], found["df1"], found["df2"])
     return found

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lens_rome.plotting import PlotError, plot_layer_effects
+from lens_rome.plotting import PlotError, plot_effect_peaks, plot_layer_effects
 from tests.plotting.synthetic_study import made_up_layer_effects
 
 EFFECTS = made_up_layer_effects(8, 12, (5, 1))
@@ -67,6 +67,21 @@ def test_marks_are_drawn_in_every_panel_and_said() -> None:
         assert axis.get_xlim() == (-0.6, 9.6)
     page: Any = plot_layer_effects(EFFECTS, edited=5, shade=(2, 9), backend="plotly")
     assert [(shape.x0, shape.x1) for shape in page.layout.shapes] == [(1.5, 9.5), (5, 5)] * 2
+
+
+@pytest.mark.parametrize("plot", [plot_layer_effects, plot_effect_peaks])
+def test_what_the_marks_are_is_said_where_it_is_told(plot: Any) -> None:
+    names = {"edited_is": "the layer that ROME edits", "shade_is": "the layers that MEMIT edits"}
+    text = " ".join(plot(EFFECTS, edited=5, shade=(2, 6), **names).get_suptitle().split())
+    assert "Shaded: the layers that MEMIT edits (2 to 6). Dashed line: the layer that ROME edits (5)." in text
+    assert "ROME" not in plot(EFFECTS, **names).get_suptitle()
+
+
+@pytest.mark.parametrize("plot", [plot_layer_effects, plot_effect_peaks])
+def test_windows_wider_than_the_model_are_named(plot: Any) -> None:
+    text = " ".join(plot(made_up_layer_effects(8, 3, (8, 10))).get_suptitle().split())
+    assert "Wider than the layers that there are (8), and cut off at their ends: window of 10 layers." in text
+    assert "Wider" not in plot(EFFECTS).get_suptitle()
 
 
 @pytest.mark.parametrize(

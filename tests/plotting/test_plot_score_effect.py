@@ -100,6 +100,21 @@ def test_each_panel_draws_the_fit_its_band_and_the_line_of_equality(backend: str
     np.testing.assert_allclose(fitted, [line.x, line.y], atol=1e-12)  # the order of records changes the last bits
 
 
+@pytest.mark.parametrize("backend", ["matplotlib", "plotly"])
+def test_bands_end_at_the_ends_of_the_axis_and_the_dashed_line_says_what_it_is(backend: str) -> None:
+    rng = np.random.default_rng(0)
+    scores = SCORES.assign(rewrite=np.where(rng.random(len(SCORES)) < 0.2, 0.0, 1.0))
+    figure: Any = plot_score_effect(scores, EFFECTS, **CHOSEN, backend=backend)
+    if backend == "matplotlib":
+        found = [path.vertices[:, 1] for axis in figure.axes for each in axis.collections for path in each.get_paths()]
+        names = [label.get_text() for label in figure.legends[0].get_texts()]
+    else:
+        found = [np.array(each.y) for each in figure.data if each.fill == "toself"]
+        names = [each.name for each in figure.data]
+    assert max(band.max() for band in found) == 1.0 and min(band.min() for band in found) >= 0.0
+    assert "score = effect (as if tracing told)" in names
+
+
 def test_titles_say_layer_correlation_and_records_and_the_heading_what_was_edited() -> None:
     figure = plot_score_effect(SCORES, EFFECTS, **CHOSEN, layers=[2, 7], title="12 facts")
     for axis, layer in zip(figure.axes, (2, 7), strict=True):

@@ -104,6 +104,20 @@ def test_the_scale_runs_from_0_to_1_unless_a_mean_or_band_lies_beyond() -> None:
     assert limits == pytest.approx((-1.06, 1.06))
 
 
+@pytest.mark.parametrize(
+    ("methods", "caption"),
+    [
+        (METHODS, "edited layer (for FT-5 and MEMIT the middle one)"),
+        (("ROME", "MEMIT"), "edited layer (for MEMIT the middle one)"),
+        (("FT-1", "ROME"), "edited layer"),
+        (("ROME", "mine"), "edited layer (the middle one of several)"),
+    ],
+)
+def test_the_axis_says_of_which_methods_it_has_the_middle_layer(methods: tuple[str, ...], caption: str) -> None:
+    figure = plot_scores_by_layer(made_up_scores(range(3), 2, ["fact forcing"], methods), names="rewrite")
+    assert figure.axes[0].get_xlabel() == caption
+
+
 def test_edited_layers_are_labelled_where_they_stand_apart() -> None:
     layers = [0, 4, 8, 12, 16, 17, 20, 24, 28, 32, 36, 40, 44, 47]
     figure = plot_scores_by_layer(made_up_scores(layers, 2), names="rewrite")

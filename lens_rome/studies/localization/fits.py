@@ -8,6 +8,10 @@ With K layers and N rows, a row a record and edited layer (Hase et al., https://
 
 The test asks what the slopes add to the intercepts: `F = ((RSS_layer - RSS_both) / d1) / (RSS_both / d2)`, with d1 the
 slopes that there are and d2 = N - parameters of "both". A layer whose effect is the same for all records has no slope.
+
+Any d1 further columns raise R². Where score and effect have no relation, and errors are normal and independent,
+`(R²_both - R²_layer) / (1 - R²_layer)` is Beta(d1/2, d2/2), so that `(1 - R²_layer) · d1 / (d1 + d2)` is what to expect
+of the addition by chance alone.
 """
 
 from typing import Any
@@ -18,7 +22,7 @@ from jaxtyping import Float, Int
 from lens_rome.studies.localization.errors import import_statistics
 
 MODELS = ("layer", "effect", "both")
-NUMBERS = ("r2_layer", "r2_effect", "r2_both", "difference", "f", "df1", "df2", "p")
+NUMBERS = ("r2_layer", "r2_effect", "r2_both", "difference", "chance", "f", "df1", "df2", "p")
 NUMBERS += tuple(f"{error}_{name}" for error in ("rmse", "mae") for name in MODELS)
 """What a comparison gives, in the order of the tables."""
 
@@ -57,6 +61,7 @@ def compared(score: Row, effect: Row, layer: Int[np.ndarray, " row"]) -> tuple[d
         found[f"rmse_{name}"], found[f"mae_{name}"] = np.sqrt(np.mean(fit.resid**2)), np.abs(fit.resid).mean()
     found["difference"] = found["r2_both"] - found["r2_layer"]
     tested, reason = _tested(fits["both"], fits["layer"], score)
+    found["chance"] = (1 - found["r2_layer"]) * tested["df1"] / (tested["df1"] + tested["df2"])
     return found | tested, reason
 
 

@@ -29,9 +29,10 @@ def regressions(
 
     Columns: problem, method, score, measure, window, predictor, subset; n_facts, n_rows, n_layers (of rows that have a
     score and an effect; others are left out); r2_layer, r2_effect, r2_both; difference (both - layer: what the effect
-    adds to knowing the layer); f, df1, df2, p (the test of that addition); rmse_… and mae_… of the three, in units of
-    the score; missing (why numbers are NaN, else ""). The module `fits` has the models and the test (Hase et al.,
-    https://arxiv.org/abs/2301.04213).
+    adds to knowing the layer); chance (what an effect without any relation to the score would add on average, so that a
+    difference near it says nothing); f, df1, df2, p (the test of that addition); rmse_… and mae_… of the three, in
+    units of the score; missing (why numbers are NaN, else ""). The module `fits` has the models and the test
+    (Hase et al., https://arxiv.org/abs/2301.04213).
 
     What cannot be computed is a row that says why: fewer than two layers, too few rows, a score or an effect that is
     the same everywhere, no rows at all.

@@ -16,6 +16,7 @@ from lens_rome.runs import Run, Worker, execute
 from lens_rome.studies.localization.effects import WINDOWS, check_traces, read_effects, skipped, trace_records
 from lens_rome.studies.localization.job import LocalizationJob
 from lens_rome.studies.localization.methods import Method
+from lens_rome.studies.localization.places import RUN_KIND, check_place, check_same_study
 from lens_rome.studies.localization.report import LocalizationReport
 from lens_rome.studies.localization.scoring import SCORES, CellScores
 from lens_rome.surface import as_surface
@@ -23,7 +24,6 @@ from lens_rome.surface import as_surface
 if TYPE_CHECKING:
     import pandas as pd
 
-RUN_KIND = "localization"
 WHAT = "edits"
 _TRACES, _EDITS = "traces", "edits"
 
@@ -81,6 +81,7 @@ def localization(
         TraceError: as `trace_facts`.
     """
     check_traces(windows, samples)
+    check_place(out)
     job = study_job(
         model, records, methods, noise=noise, moments=moments, problems=problems, layers=layers, essence=essence,
         seed=seed,
@@ -123,13 +124,14 @@ def open_study(out: str | Path, job: LocalizationJob) -> Run:
     """The run of the edits in the folder of a study, new or to go on with.
 
     Raises:
-        RunError: as `Run.open`.
+        RunError: as `check_place` and `Run.open`.
     """
-    folder = Path(out)
-    if not folder.parent.is_dir():
-        raise RunError(f"cannot make {folder}: the folder {folder.parent} does not exist. Create it first.")
-    folder.mkdir(exist_ok=True)
-    return Run.open(folder / _EDITS, RUN_KIND, job.settings(), ids=job.ids, created_by=versions(), what=WHAT)
+    check_place(out)
+    edits = Path(out) / _EDITS
+    settings = job.settings()
+    check_same_study(edits, settings)
+    _make(Path(out))
+    return Run.open(edits, RUN_KIND, settings, ids=job.ids, created_by=versions(), what=WHAT)
 
 
 def trace_study(
@@ -144,7 +146,7 @@ def trace_study(
 ) -> None:
     """This process's share of the traces. Raises as `trace_records`."""
     folder = Path(out) / _TRACES
-    folder.mkdir(exist_ok=True)
+    _make(folder)
     trace_records(
         job.model,
         job.records,
@@ -177,6 +179,18 @@ def load_localization(folder: str | Path, *, clipped: bool = True) -> Localizati
     return LocalizationReport(
         _frame(sorted(rows, key=_in_order(settings)), clipped), effects, settings, left, skipped(path / _TRACES)
     )
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, unless it is there.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make the folder {folder}: {error.strerror}. Name another place.") from error
 
 
 def _failed(name: str, error: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def test_a_small_case_has_the_numbers_of_pencil_and_paper() -> None:
     found = only(*of_values([(f"r{x}", layer, x, y) for layer, pairs in points.items() for x, y in pairs]))
     expected = {
         **{"r2_layer": 13.5 / 33.5, "r2_effect": 16 / 33.5, "r2_both": 30.5 / 33.5, "difference": 17 / 33.5},
+        "chance": 20 / 33.5 * 2 / 4,
         **{"f": 17 / 3, "df1": 2, "df2": 2, "p": 0.15},  # for 2 and 2 degrees p = 1 / (1 + F)
         **{"rmse_layer": (20 / 6) ** 0.5, "rmse_effect": (17.5 / 6) ** 0.5, "rmse_both": 0.5**0.5},
         # residuals: -2 -1 3 and -1 -1 2; -1.5 -2.5 -0.5 and 2.5 0.5 1.5; 0.5 -1 0.5 in both layers
@@ -101,6 +102,19 @@ def test_an_effect_that_says_nothing_adds_nothing_and_its_p_is_uniform() -> None
     # Kolmogorov and Smirnov: beyond 1.63 / √n once in a hundred uniform samples
     assert np.abs(p - (np.arange(120) + 0.5) / 120).max() < 1.63 / 120**0.5
     assert np.mean([row["difference"] for row in found]) < 0.03
+
+
+@pytest.mark.parametrize(("n_facts", "n_layers"), [(4, 2), (6, 3), (25, 2)])
+def test_chance_is_the_mean_addition_of_effects_without_relation(n_facts: int, n_layers: int) -> None:
+    rng = np.random.default_rng(1)
+    places = [(f"r{i}", layer) for i in range(n_facts) for layer in range(n_layers)]
+    found = [
+        only(*of_values([(*row, effect, score + row[1]) for row, effect, score in zip(places, *drawn, strict=True)]))
+        for drawn in (rng.normal(size=(2, len(places))) for _ in range(200))
+    ]
+    added, chance = (np.array([row[name] for row in found]) for name in ("difference", "chance"))
+    error = (added - chance).std(ddof=1) / len(found) ** 0.5
+    assert abs((added - chance).mean()) < 3 * error < 0.25 * chance.mean()
 
 
 def test_a_layer_whose_effect_is_constant_has_no_slope_and_counts_for_one_degree_less() -> None:
