@@ -83,7 +83,6 @@ class LocalizationJob:
         strange = next((layer for layer in self.layers if not 0 <= layer < self._surface.n_layers), None)
         if strange is not None:
             raise EditError(f"layer {strange} does not exist: the model has layers 0 to {self._surface.n_layers - 1}.")
-
         self._check_moments()
 
     # -- a run -------------------------------------------------------------------------------------------------------

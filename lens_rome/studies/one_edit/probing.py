@@ -27,6 +27,7 @@ from lens_rome.studies.probes.prefixes import prefixes
 from lens_rome.studies.probes.strength import QUESTION as STRENGTH
 from lens_rome.studies.probes.strength import StrengthCase, strength
 from lens_rome.studies.probes.texts import mentions
+from lens_rome.studies.words import composed, whole_words
 from lens_rome.surface import as_surface
 
 ASKING = ("direction", "hops", "strength", "bleed")
@@ -135,11 +136,8 @@ def _direction(inputs: _Inputs) -> Finding:
 
 
 def _with_slot(prompt: str, name: str) -> str:
-    """The prompt with the slot in the place of an object, where that stands as a whole word; scripts without spaces
-    between words have none.
-    """
-    found = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", lambda _: SLOT, prompt, flags=re.IGNORECASE)
-    return found if SLOT in found else prompt.replace(name, SLOT)
+    """The prompt with the slot in the place of an object, where `mentions` finds it."""
+    return whole_words([name]).sub(SLOT, composed(prompt))
 
 
 def _hops(inputs: _Inputs) -> Finding:

@@ -102,3 +102,15 @@ def test_the_other_way_round_is_told_of_a_model_alone_that_knew_it() -> None:
     assert "the unedited model does not say 'Eiffel Tower' after 'A cheese of Paris is the'" in missing.reason
     (found,) = (each for each in asked() if each.probe == "direction")
     assert found.answer.name == NOT_ASKED
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "told"),
+    [
+        ("The Romeo house in Rome is the", "Rome", "The Romeo house in {o} is the"),
+        ("the landmark of ROME is the", "Rome", "the landmark of {o} is the"),
+        ("北京的地标是", "北京", "{o}的地标是"),
+    ],
+)
+def test_the_slot_stands_where_the_object_is_a_word_of_its_own(prompt: str, name: str, told: str) -> None:
+    assert probing._with_slot(prompt, name) == told  # pyright: ignore[reportPrivateUsage]
